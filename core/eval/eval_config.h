@@ -1,0 +1,81 @@
+// The `eval` section: a list of evaluators, each with its corpus and when it runs.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/base/config.h"
+#include "core/base/duration.h"
+#include "data/corpus_config.h"
+
+namespace triptych {
+
+struct ZeroShotConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "zero_shot";
+  std::string label;
+  CorpusConfig corpus;
+  std::string prompts = "clip81";
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: zero_shot");
+    field("corpus", c.corpus, "held-out image_label corpus");
+    field("prompts", c.prompts, "templates averaged per class: clip81, plain, or a text file");
+    field("every", c.every, "how often during training; also at the end");
+  }
+};
+
+struct RetrievalConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "retrieval";
+  std::string label;
+  CorpusConfig corpus;
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: retrieval");
+    field("corpus", c.corpus, "held-out image_text corpus; every caption of a picture counts as its text");
+    field("every", c.every, "how often during training; also at the end");
+  }
+};
+
+struct ClassifyConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "classify";
+  std::string label;
+  CorpusConfig corpus;
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: classify");
+    field("corpus", c.corpus, "held-out image_label corpus whose class names the training corpora know");
+    field("every", c.every, "how often during training; also at the end");
+  }
+};
+
+struct KnnConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "knn";
+  std::string label;
+  CorpusConfig corpus, bank;
+  std::int64_t k = 20;
+  double temperature = 0.07;
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: knn");
+    field("corpus", c.corpus, "held-out image_label corpus");
+    field("bank", c.bank, "image_label corpus whose embeddings vote; classes are matched by name");
+    field("k", c.k, "neighbours that vote", at_least(1));
+    field("temperature", c.temperature, "a neighbour's vote weighs exp(similarity / temperature)", positive());
+    field("every", c.every, "how often during training; also at the end");
+  }
+};
+
+using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig>;
+
+
+}  // namespace triptych

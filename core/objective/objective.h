@@ -1,0 +1,46 @@
+// A published method: its towers, its losses and what it remembers. One method a file beside this one; the table of all of
+// them is in objective_table.cpp.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "core/module/module.h"
+#include "core/objective/step_scope.h"
+#include "core/types/batch.h"
+#include "distributed/gradient_sync.h"
+
+namespace triptych {
+
+/// What evaluation and export use: evaluation mode, no graph, no draws. Pictures are uint8 [n, height, width, 3] on the
+/// model's device, tokens int64 [n, context]; embeddings [n, d] have unit rows.
+struct Encoders {
+  std::function<at::Tensor(const at::Tensor& images)> image;   ///< always there
+  std::function<at::Tensor(const at::Tensor& tokens)> text;    ///< empty if the objective has no text tower
+  std::function<at::Tensor(const at::Tensor& images)> classify;  ///< logits [n, labels] of the objective's own head; may be empty
+  std::optional<at::Tensor> scale;  ///< multiplier of cosine similarities
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  virtual BatchSpec needs() const = 0;
+  virtual SyncForm sync_form() const { return SyncForm::kReducer; }
+  /// Clamps, momentum updates: once at the start of a step, the same on every rank.
+  virtual void begin_step(StepScope&) {}
+  /// Forward and backward of this rank's rows, cut into micro-batches of equal size: adds this rank's gradients. Collective.
+  virtual LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) = 0;
+  /// After the update: queues. Not called when the step was skipped.
+  virtual void after_update(StepScope&) {}
+  /// Everything that a resumed run needs beyond the configuration.
+  virtual void visit_state(StateVisitor& visitor) { module().visit_state(visitor); }
+  virtual Module& module() = 0;
+  virtual Encoders encoders() = 0;
+  /// Parameters whose name makes them exempt from weight decay although they are matrices (or the reverse) are decided by
+  /// the optimizer's rule; an objective lists exceptions here by full name.
+  virtual std::vector<std::string> no_decay() const { return {}; }
+};
+
+}  // namespace triptych

@@ -1,0 +1,55 @@
+// The `objective` section: the union of the published methods' own keys.
+#pragma once
+#include <string>
+#include <variant>
+
+#include "core/base/config.h"
+
+namespace triptych {
+
+struct UniclConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "unicl";
+  std::string directions = "both";
+  bool clamp_scale = false;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("directions", c.directions, "softmax over texts for each image (rows), over images for each text (columns), or the "
+          "mean of both", one_of({"both", "rows", "columns"}));
+    field("clamp_scale", c.clamp_scale, "keep the logit scale's logarithm in [0, log 100], as CLIP; the paper leaves it free");
+  }
+};
+
+struct ClipConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "clip";
+  bool clamp_scale = true;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("clamp_scale", c.clamp_scale, "keep the logit scale's logarithm in [0, log 100] after every update");
+  }
+};
+
+struct CrossEntropyConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "cross_entropy";
+  double label_smoothing = 0;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label_smoothing", c.label_smoothing, "share of the target spread over all classes", between(0, 0.99));
+  }
+};
+
+struct SupConConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "supcon";
+  double temperature = 0.1;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("temperature", c.temperature, "divides cosine similarities", positive());
+  }
+};
+
+using ObjectiveConfig = std::variant<UniclConfig, ClipConfig, CrossEntropyConfig, SupConConfig>;
+
+}  // namespace triptych

@@ -1,0 +1,76 @@
+// From positions to batches: threads read, decode, augment and tokenise ahead; the order never depends on them.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/types/batch.h"
+#include "data/corpus.h"
+#include "data/data_config.h"
+#include "data/schedule.h"
+#include "data/text/tokenizer.h"
+
+namespace triptych {
+
+/// All corpora of a run, opened, with one label table: class names that are equal after normalisation share an id.
+class CorpusSet {
+ public:
+  explicit CorpusSet(const DataConfig& config);
+  ~CorpusSet();
+  const std::vector<std::unique_ptr<Corpus>>& corpora() const;
+  /// Names by global concept id; the first is the one shown, the others are drawn as synonyms.
+  const std::vector<std::vector<std::string>>& class_names() const;
+  std::int64_t global_label(int corpus, std::int64_t local_label) const;
+  std::int64_t size() const;  ///< records of all corpora
+  /// E, label count, names, pixel statistics for this configuration.
+  CorpusFacts facts(std::int64_t global_batch) const;
+  std::uint64_t fingerprint() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct LoaderPart {
+  int rank = 0, size = 1;
+  std::int64_t local_batch = 1;  ///< rows of this rank in a step; the global batch is size * local_batch
+  std::int64_t micro_batch = 1;  ///< divides local_batch
+};
+
+/// Numbers of the last step, for the log.
+struct LoaderTimes {
+  double wait_s = 0;  ///< how long next() blocked
+};
+
+class Loader {
+ public:
+  /// `corpora` must outlive the loader. Throws ConfigError when an image_text corpus meets a spec that needs labels.
+  Loader(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed, LoaderPart part);
+  ~Loader();
+  /// The rows [position + rank*local_batch, + local_batch) of the global batch that starts at `position`, in micro-batches.
+  /// Sequential calls advance by one global batch. Throws what a worker thread threw.
+  std::vector<Batch> next();
+  /// Makes `position` (of the global batch) the next one. O(1).
+  void seek(std::int64_t position);
+  LoaderTimes times() const;
+  const SampleSchedule& schedule() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// How held-out pictures are prepared: short side to `image_size` by antialiased bicubic, then centre crop.
+/// Reads records [first, last) of one corpus in order, for evaluation: labels are LOCAL class indices, unusable records are
+/// left out and counted, nothing is drawn (first caption).
+struct EvalRows {
+  at::Tensor images;                   ///< uint8 [n, h, w, 3]
+  at::Tensor labels;                   ///< int64 [n], kNoLabel without classes
+  at::Tensor records;                  ///< int64 [n], record index
+  std::vector<std::vector<std::string>> captions;  ///< per row
+  std::int64_t unusable = 0;
+};
+EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t last, std::int64_t image_size,
+                        const DecodeConfig& decode, int workers);
+
+}  // namespace triptych
