@@ -11,9 +11,9 @@
 namespace triptych {
 
 struct TrainRequest {
-  TrainConfig config;        ///< resolved
-  std::string config_text;   ///< the resolved configuration as YAML: saved with the run, compared at resume
-  std::string run_dir;       ///< empty: run.dir/run.name
+  TrainConfig config;           ///< resolved
+  std::string config_text;      ///< the resolved configuration as YAML: saved with the run, compared at resume
+  std::string run_dir;          ///< empty: run.dir/run.name
   std::string resume = "auto";  ///< auto | never | path of a checkpoint
   std::vector<std::string> allow_change;  ///< keys that may differ from the saved configuration
 };
@@ -21,8 +21,8 @@ struct TrainRequest {
 /// Collective. Returns kDone or kPreempted; throws typed errors.
 ExitCode run_training(const TrainRequest& request, Launch& launch);
 
-/// `--dry-run`: opens the corpora, builds the model, checks memory and batch arithmetic; returns the table that is printed
-/// (parameters per tower, samples per epoch, steps, memory estimate). Trains nothing, writes nothing.
+/// `--dry-run`: opens the corpora, builds the model, checks memory and batch arithmetic; returns the table that is
+/// printed (parameters per tower, samples per epoch, steps, memory estimate). Trains nothing, writes nothing.
 std::string dry_run(const TrainRequest& request, Launch& launch);
 
 }  // namespace triptych

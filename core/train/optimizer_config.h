@@ -1,0 +1,35 @@
+// The `optimizer` section.
+#pragma once
+#include <array>
+#include <string>
+
+#include "core/base/config.h"
+
+namespace triptych {
+
+struct OptimizerConfig {
+  std::string name = "adamw";
+  double lr = 1e-3;
+  std::array<double, 2> betas = {0.9, 0.98};
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  double clip_norm = 0;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("name", c.name, "which optimizer", one_of({"adamw"}));
+    field("lr", c.lr, "peak learning rate, reached after warm-up", positive());
+    field("betas", c.betas, "decay rates of the first and second moment");
+    field("eps", c.eps, "added to the square root of the second moment", positive());
+    field("weight_decay", c.weight_decay,
+          "decoupled decay (times the learning rate) of matrices; norms, biases and scalars are exempt", at_least(0));
+    field("clip_norm", c.clip_norm, "gradients are scaled down to this norm over all parameters; 0: never",
+          at_least(0));
+  }
+  void validate() const {
+    for (const double beta : betas) {
+      if (!(beta >= 0 && beta < 1)) throw FieldError("betas", "each must be in [0, 1)");
+    }
+  }
+};
+
+}  // namespace triptych

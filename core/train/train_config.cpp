@@ -1,0 +1,69 @@
+// Checks between sections of the configuration, and the arithmetic of batches and steps.
+#include "core/train/train_config.h"
+
+#include <set>
+#include <string>
+
+#include "core/base/errors.h"
+#include "core/eval/evaluator_table.h"
+
+namespace triptych {
+
+void TrainConfig::validate() const {
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < eval.size(); ++i) {
+    if (!names.insert(evaluator_name(eval[i])).second) {
+      throw FieldError("eval." + std::to_string(i) + ".label",
+                       "a second entry is called '" + evaluator_name(eval[i]) + "'; give each entry its own label");
+    }
+  }
+  if (checkpoint.keep_best) {
+    const auto& metric = checkpoint.keep_best->metric;
+    const auto name = metric.substr(5, metric.find('/', 5) - 5);
+    if (!names.contains(name)) {
+      throw FieldError("checkpoint.keep_best.metric",
+                       "'" + metric + "' names evaluation '" + name + "', which is no entry of the eval section");
+    }
+  }
+  if (train.micro_batch > train.global_batch) {
+    throw FieldError("train.micro_batch", std::to_string(train.micro_batch) + " is larger than train.global_batch " +
+                                              std::to_string(train.global_batch));
+  }
+  if (schedule.final_lr > optimizer.lr) {
+    throw FieldError("schedule.final_lr", "is larger than optimizer.lr, from which the schedule falls");
+  }
+}
+
+StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
+  const auto& train = config.train;
+  const auto number = [](std::int64_t n) { return std::to_string(n); };
+  if (ranks > train.global_batch) {
+    throw ConfigError("train.global_batch: " + number(ranks) + " ranks for a global batch of " +
+                      number(train.global_batch) + " rows; start at most " + number(train.global_batch) +
+                      " ranks or raise train.global_batch");
+  }
+  if (train.global_batch % ranks != 0) {
+    const auto below = train.global_batch / ranks * ranks;
+    throw ConfigError("train.global_batch: " + number(train.global_batch) + " does not divide by " + number(ranks) +
+                      " ranks; use " + number(below) + " or " + number(below + ranks) + ", or another number of ranks");
+  }
+  StepPlan plan;
+  plan.local_batch = train.global_batch / ranks;
+  plan.micro_batch = train.micro_batch == 0 ? plan.local_batch : std::min(train.micro_batch, plan.local_batch);
+  if (plan.local_batch % plan.micro_batch != 0) {
+    throw ConfigError("train.micro_batch: " + number(train.micro_batch) + " does not divide the " +
+                      number(plan.local_batch) + " rows of a rank (train.global_batch " + number(train.global_batch) +
+                      " over " + number(ranks) + " ranks); use a divisor of " + number(plan.local_batch));
+  }
+  plan.geometry = {.global_batch = train.global_batch, .records_per_epoch = records_per_epoch};
+  plan.total_steps = config.schedule.total.steps(plan.geometry);
+  plan.warmup_steps = config.schedule.warmup.steps(plan.geometry);
+  if (plan.warmup_steps > plan.total_steps) {
+    throw ConfigError("schedule.warmup: " + config.schedule.warmup.text() + " is " + number(plan.warmup_steps) +
+                      " steps, but schedule.total " + config.schedule.total.text() + " is only " +
+                      number(plan.total_steps));
+  }
+  return plan;
+}
+
+}  // namespace triptych
