@@ -26,3 +26,8 @@ mpi_environment() {
   fi
   export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 }
+
+# C++ and CUDA sources, each ended by a zero byte, relative to the root.
+cpp_sources() {
+  (cd "$ROOT" && find apps core distributed data losses tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -print0 | sort -z)
+}

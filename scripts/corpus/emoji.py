@@ -71,19 +71,24 @@ def without_skin_tone(name: str) -> str:
     return head + (": " + ", ".join(rest) if rest else "")
 
 
+def caption_of(name: str, keywords: list[str]) -> str:
+    return ", ".join([name] + [word for word in keywords if word.lower() != name.lower()])
+
+
 def read(folders: dict[str, pathlib.Path]) -> list[Record]:
     share = "usr/share"
     font = EmojiFont(folders["fonts-noto-color-emoji"] / share / "fonts/truetype/noto/NotoColorEmoji.ttf")
     annotations = read_annotations(folders["unicode-cldr-core"] / share / "unicode/cldr/common")
     subgroups = read_subgroups(folders["unicode-data"] / share / "unicode/emoji/emoji-test.txt")
+    captions = {name: caption_of(name, keywords) for name, keywords in annotations.values()}
     records = []
     for emoji in sorted(subgroups):
-        name, keywords = annotations.get(emoji, ("", []))
+        name, _ = annotations.get(emoji, ("", []))
         picture = font.png(emoji)
         if not name or picture is None:
             continue
-        caption = ", ".join([name] + [word for word in keywords if word.lower() != name.lower()])
         points = "-".join(f"{ord(c):x}" for c in emoji)
-        group = without_skin_tone(name).lower()
-        records.append(Record("fonts-noto-color-emoji", points, picture, caption, subgroups[emoji], group))
+        plain = without_skin_tone(name)
+        group = captions.get(plain, plain).lower()  # the caption of the emoji without skin tone
+        records.append(Record("fonts-noto-color-emoji", points, picture, captions[name], subgroups[emoji], group))
     return records
