@@ -77,5 +77,4 @@ struct KnnConfig {
 
 using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig>;
 
-
 }  // namespace triptych

@@ -1,0 +1,54 @@
+// The table of evaluators. To add one: a file, its section in eval_config.h, a line in make_evaluator(), a test.
+#include "core/eval/evaluator_table.h"
+
+#include <variant>
+
+#include "core/base/errors.h"
+#include "core/eval/classify.h"
+#include "core/eval/knn.h"
+#include "core/eval/retrieval.h"
+#include "core/eval/zero_shot.h"
+
+namespace triptych {
+namespace {
+
+struct Maker {
+  const DecodeConfig& decode;
+  std::unique_ptr<Evaluator> operator()(const ZeroShotConfig& c) const {
+    return std::make_unique<ZeroShot>(c, open_corpus(c.corpus), decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const RetrievalConfig& c) const {
+    return std::make_unique<Retrieval>(c, open_corpus(c.corpus), decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const ClassifyConfig& c) const {
+    return std::make_unique<Classify>(c, open_corpus(c.corpus), decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const KnnConfig& c) const {
+    return std::make_unique<Knn>(c, open_corpus(c.corpus), open_corpus(c.bank), decode);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DecodeConfig& decode) {
+  return std::visit(Maker{decode}, config);
+}
+
+std::string evaluator_name(const EvalConfig& config) {
+  return std::visit([](const auto& c) { return c.label.empty() ? std::string(c.kTag) : c.label; }, config);
+}
+
+Duration evaluator_every(const EvalConfig& config) {
+  return std::visit([](const auto& c) { return c.every; }, config);
+}
+
+void check_served(const Evaluator& evaluator, const Encoders& encoders, const std::string& objective) {
+  const auto refuse = [&](const std::string& lacks) {
+    throw ConfigError("eval " + evaluator.name() + " needs " + lacks + ", which objective " + objective +
+                      " does not have; remove the eval entry or train another objective");
+  };
+  if (evaluator.needs().text && !encoders.text) refuse("a text tower");
+  if (evaluator.needs().classify && !encoders.classify) refuse("a classification head");
+}
+
+}  // namespace triptych
