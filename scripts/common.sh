@@ -19,12 +19,14 @@ cuda_toolkit() {
   [ -x "$home/bin/nvcc" ] && "$home/bin/nvcc" --version | grep -q 'release 13\.' && printf '%s\n' "$home"
 }
 
-# mpirun refuses root and more ranks than cores unless told; ranks that share cores must not spin.
+# mpirun refuses root and more ranks than cores unless told. Ranks that share cores must not spin, and none is bound to one
+# core: its loader threads need others.
 mpi_environment() {
   if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
-  export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+  export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+  export OMP_WAIT_POLICY=passive
 }
 
 # C++ and CUDA sources, each ended by a zero byte, relative to the root.
