@@ -1,0 +1,183 @@
+// Writing, verifying and loading of one checkpoint folder.
+#include "core/train/checkpoint.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "core/base/atomic_file.h"
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+
+namespace triptych {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kState = "state.safetensors";
+constexpr const char* kConfig = "config.yaml";
+
+Json manifest_json(const Manifest& manifest) {
+  Json files = Json::object();
+  for (const auto& [name, file] : manifest.files) files[name] = {{"bytes", file.bytes}, {"xxh64", file.xxh64}};
+  return {{"format_version", manifest.format_version},
+          {"step", manifest.step},
+          {"samples_seen", manifest.samples_seen},
+          {"files", files},
+          {"logs", Json(manifest.logs)},
+          {"config_xxh64", manifest.config_xxh64},
+          {"corpus_fingerprint", manifest.corpus_fingerprint},
+          {"ranks", manifest.ranks},
+          {"threads", manifest.threads},
+          {"device", manifest.device},
+          {"instruction_set", manifest.instruction_set},
+          {"program", manifest.program}};
+}
+
+/// A file that counts and hashes what goes through it and is on the disk when finish() returns.
+class HashedFile {
+ public:
+  explicit HashedFile(fs::path path)
+      : path_(std::move(path)), file_(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
+    if (file_.get() < 0) throw storage_error("cannot create", path_, errno);
+  }
+  void add(const void* data, std::size_t bytes) {
+    write_fully(file_.get(), data, bytes, path_);
+    hash_.add(data, bytes);
+    bytes_ += static_cast<std::int64_t>(bytes);
+  }
+  Manifest::File finish() {
+    if (fsync(file_.get()) != 0) throw storage_error("cannot sync", path_, errno);
+    if (!file_.close()) throw storage_error("cannot close", path_, errno);
+    return {bytes_, hash_text(hash_.value())};
+  }
+
+ private:
+  fs::path path_;
+  FileHandle file_;
+  Xxh64 hash_;
+  std::int64_t bytes_ = 0;
+};
+
+Manifest::File write_tensors(const fs::path& path, const std::vector<NamedTensor>& tensors, std::int64_t step) {
+  HashedFile file(path);
+  write_safetensors(tensors, {{"format", "pt"}, {"step", std::to_string(step)}},
+                    [&](const void* data, std::size_t bytes) { file.add(data, bytes); });
+  return file.finish();
+}
+
+Manifest::File write_text(const fs::path& path, const std::string& text) {
+  HashedFile file(path);
+  file.add(text.data(), text.size());
+  return file.finish();
+}
+
+void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot& snapshot, const std::string& config) {
+  manifest.files[kModel] = write_tensors(folder / kModel, snapshot.model, manifest.step);
+  manifest.files[kState] = write_tensors(folder / kState, snapshot.state, manifest.step);
+  manifest.files[kConfig] = write_text(folder / kConfig, config);
+  write_text(folder / kManifest, manifest_text(manifest));
+  sync_folder(folder);
+}
+
+}  // namespace
+
+std::string manifest_text(const Manifest& manifest) {
+  auto json = manifest_json(manifest);
+  json["xxh64"] = hash_text(xxh64(json.dump()));  // of all the rest, so that the manifest guards itself
+  return json.dump(1) + "\n";
+}
+
+Manifest parse_manifest(std::string_view text, const std::string& where) {
+  Manifest manifest;
+  try {
+    const auto json = Json::parse(text);
+    manifest.format_version = json.at("format_version");
+    if (manifest.format_version != Manifest::kFormatVersion) {
+      throw CheckpointError(where + ": format version " + std::to_string(manifest.format_version) +
+                            ", this program reads version " + std::to_string(Manifest::kFormatVersion));
+    }
+    for (const auto& [name, file] : json.at("files").items())
+      manifest.files[name] = {file.at("bytes"), file.at("xxh64")};
+    json.at("logs").get_to(manifest.logs);
+    manifest.step = json.at("step");
+    manifest.samples_seen = json.at("samples_seen");
+    manifest.config_xxh64 = json.at("config_xxh64");
+    manifest.corpus_fingerprint = json.at("corpus_fingerprint");
+    manifest.ranks = json.at("ranks");
+    manifest.threads = json.at("threads");
+    manifest.device = json.at("device");
+    manifest.instruction_set = json.at("instruction_set");
+    manifest.program = json.at("program");
+  } catch (const nlohmann::json::exception& error) {
+    throw CheckpointError(where + ": not a manifest: " + error.what());
+  }
+  if (manifest_text(manifest) != text) throw CheckpointError(where + ": damaged (its own hash does not fit)");
+  return manifest;
+}
+
+void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnapshot& snapshot,
+                      const std::string& config_text) {
+  const fs::path unfinished = folder.string() + ".tmp";
+  std::error_code error;
+  fs::remove_all(unfinished, error);
+  fs::create_directories(unfinished, error);
+  if (error) throw storage_error("cannot create", unfinished, error.value());
+  try {
+    write_files(unfinished, manifest, snapshot, config_text);
+    rename_durably(unfinished, folder);
+  } catch (...) {
+    fs::remove_all(unfinished, error);
+    throw;
+  }
+}
+
+Manifest verify_checkpoint(const fs::path& folder) {
+  const auto path = folder / kManifest;
+  std::string text;
+  try {
+    text = read_file(path, 16 << 20);
+  } catch (const StorageError& error) {
+    throw CheckpointError(folder.string() + " is no complete checkpoint: " + error.what());
+  }
+  const auto manifest = parse_manifest(text, path.string());
+  for (const char* name : {kModel, kState, kConfig}) {
+    if (!manifest.files.contains(name)) throw CheckpointError(path.string() + ": does not list " + name);
+  }
+  for (const auto& [name, expected] : manifest.files) {
+    const auto file = folder / name;
+    std::error_code error;
+    const auto bytes = fs::file_size(file, error);
+    if (error) throw CheckpointError(file.string() + ": " + error.message());
+    if (static_cast<std::int64_t>(bytes) != expected.bytes) {
+      throw CheckpointError(file.string() + ": " + std::to_string(bytes) + " bytes, the manifest says " +
+                            std::to_string(expected.bytes));
+    }
+    std::string hash;
+    try {
+      hash = hash_text(xxh64_of_file(file));
+    } catch (const StorageError& failure) {
+      throw CheckpointError(failure.what());
+    }
+    if (hash != expected.xxh64) {
+      throw CheckpointError(file.string() + ": damaged: xxh64 " + hash + ", the manifest says " + expected.xxh64);
+    }
+  }
+  return manifest;
+}
+
+void load_checkpoint(const fs::path& folder, const VisitState& visit, const std::set<std::string>& model_names) {
+  const SafetensorsReader model(folder / kModel), state(folder / kState);
+  try {
+    load_snapshot(visit, model_names, model, state);
+  } catch (const CheckpointError& error) {
+    throw CheckpointError(folder.string() + ": " + error.what());
+  }
+}
+
+}  // namespace triptych

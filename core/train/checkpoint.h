@@ -1,0 +1,48 @@
+// One checkpoint on disk: complete or absent. Every file's size and xxh64 stand in manifest.json, which is written last
+// and guards itself; tensors are in safetensors files, readable by Python's `safetensors`.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "core/train/state_snapshot.h"
+
+namespace triptych {
+
+/// manifest.json. docs/checkpoints.md explains every key.
+struct Manifest {
+  static constexpr std::int64_t kFormatVersion = 1;
+  struct File {
+    std::int64_t bytes = 0;
+    std::string xxh64;
+    bool operator==(const File&) const = default;
+  };
+  std::int64_t format_version = kFormatVersion;
+  std::int64_t step = 0, samples_seen = 0;
+  std::map<std::string, File> files;
+  std::map<std::string, std::int64_t> logs;  ///< file of the run directory -> its length when this state was taken
+  std::string config_xxh64, corpus_fingerprint;
+  std::int64_t ranks = 1, threads = 1;
+  std::string device, instruction_set, program;
+  bool operator==(const Manifest&) const = default;
+};
+
+std::string manifest_text(const Manifest& manifest);
+/// Throws CheckpointError, beginning with `where`, if a single bit differs from what manifest_text wrote.
+Manifest parse_manifest(std::string_view text, const std::string& where);
+
+/// Writes FOLDER.tmp, syncs every file, writes the manifest (with `files` filled in) last, renames to FOLDER, syncs the
+/// parent. Throws StorageError and leaves nothing but what was there before.
+void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
+                      const std::string& config_text);
+
+/// Reads the manifest and checks size and hash of every file. Throws CheckpointError naming file, expected and actual.
+Manifest verify_checkpoint(const std::filesystem::path& folder);
+
+/// Loads a verified checkpoint into the state of this run. Throws CheckpointError; nothing is ever half loaded.
+void load_checkpoint(const std::filesystem::path& folder, const VisitState& visit,
+                     const std::set<std::string>& model_names);
+
+}  // namespace triptych

@@ -1,0 +1,163 @@
+// Which checkpoints a run has, which of them it keeps, and the thread that writes them.
+#include "core/train/checkpoint_store.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+
+#include "core/base/atomic_file.h"
+#include "core/base/errors.h"
+#include "core/base/log.h"
+#include "core/base/strings.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step_";
+
+/// 1234 of "step_00001234"; nothing for any other name.
+std::optional<std::int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  std::int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, step);
+  if (parsed.ec != std::errc() || parsed.ptr != end || step < 0) return std::nullopt;
+  return step;
+}
+
+/// Renames PATH to PATH.suffix, or PATH.suffix2, ... if that is taken.
+fs::path set_aside(const fs::path& path, const std::string& suffix) {
+  for (int attempt = 1;; ++attempt) {
+    const fs::path aside = path.string() + "." + suffix + (attempt > 1 ? std::to_string(attempt) : "");
+    if (fs::exists(fs::symlink_status(aside))) continue;
+    rename_durably(path, aside);
+    return aside;
+  }
+}
+
+}  // namespace
+
+fs::path CheckpointStore::path(std::int64_t step) const {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step_%08lld", static_cast<long long>(step));
+  return folder_ / name;
+}
+
+std::vector<std::int64_t> CheckpointStore::steps() const {
+  std::vector<std::int64_t> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && entry.path() == path(*step)) found.push_back(*step);
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+std::optional<CheckpointStore::Found> CheckpointStore::newest_valid() const {
+  const auto candidates = steps();
+  std::string last_problem;
+  for (const auto step : candidates) {
+    const auto candidate = path(step);
+    try {
+      auto manifest = verify_checkpoint(candidate);
+      if (manifest.step != step) {
+        throw CheckpointError(candidate.string() + ": holds step " + std::to_string(manifest.step));
+      }
+      return Found{candidate, std::move(manifest)};
+    } catch (const CheckpointError& error) {
+      last_problem = error.what();
+      log_warning(last_problem + "; set aside as " + set_aside(candidate, "bad").filename().string());
+    }
+  }
+  if (candidates.empty()) return std::nullopt;
+  throw CheckpointError("no usable checkpoint in " + folder_.string() + ": all " + std::to_string(candidates.size()) +
+                        " are damaged, the last one: " + last_problem +
+                        ". Start afresh with another run.name, or repair one and pass --resume PATH");
+}
+
+void CheckpointStore::supersede_after(std::int64_t step) const {
+  for (const auto other : steps()) {
+    if (other > step) set_aside(path(other), "superseded");
+  }
+}
+
+void CheckpointStore::remove_unfinished() const {
+  std::error_code error;
+  std::vector<fs::path> unfinished;
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) unfinished.push_back(entry.path());
+  }
+  for (const auto& folder : unfinished) fs::remove_all(folder, error);
+}
+
+void CheckpointStore::remove(std::int64_t step) const {
+  const fs::path doomed = path(step).string() + ".tmp";
+  std::error_code error;
+  fs::remove_all(doomed, error);
+  rename_durably(path(step), doomed);
+  fs::remove_all(doomed, error);
+  if (error) throw storage_error("cannot remove", doomed, error.value());
+}
+
+CheckpointWriter::~CheckpointWriter() {
+  wait();
+}
+
+void CheckpointWriter::wait() {
+  if (running_.valid()) collect();
+}
+
+void CheckpointWriter::poll() {
+  if (running_.valid() && running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) collect();
+}
+
+void CheckpointWriter::save(SaveJob job) {
+  running_path_ = store_.path(job.manifest.step);
+  running_ = std::async(std::launch::async, [this, job = std::move(job)] {
+    const auto start = std::chrono::steady_clock::now();
+    write(job);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  });
+}
+
+void CheckpointWriter::write(const SaveJob& job) const {
+  for (const auto& log : job.logs) sync_file(log);
+  const auto target = store_.path(job.manifest.step);
+  if (fs::exists(target)) set_aside(target, "superseded");
+  write_checkpoint(target, job.manifest, job.snapshot, job.config_text);
+  try {
+    prune(job.best_step);
+  } catch (const StorageError& error) {  // the new checkpoint is safe: an old one too many does no harm
+    log_warning(error.what());
+  }
+}
+
+void CheckpointWriter::prune(std::optional<std::int64_t> best_step) const {
+  const auto all = store_.steps();  // newest first; the newest was just written and synced
+  for (std::size_t i = static_cast<std::size_t>(config_.keep_last); i < all.size(); ++i) {
+    if (best_step == all[i] || (all[i] > 0 && config_.keep_every.due(all[i], geometry_))) continue;
+    store_.remove(all[i]);
+  }
+}
+
+/// Ends the running save: a success, or one more failure that training survives.
+void CheckpointWriter::collect() {
+  try {
+    last_write_seconds_ = running_.get();
+    failures_in_a_row_ = 0;
+    log_info("saved " + running_path_.string() + " in " + human_duration(last_write_seconds_));
+  } catch (const std::exception& error) {
+    ++failures_in_a_row_;
+    last_error_ = error.what();
+    log_warning("could not save " + running_path_.string() + ": " + last_error_ + " (failure " +
+                std::to_string(failures_in_a_row_) + " of " + std::to_string(config_.max_failures) +
+                " in a row that end the run; the older checkpoints are intact)");
+  }
+}
+
+}  // namespace triptych

@@ -1,0 +1,83 @@
+// The checkpoints of a run: RUN/checkpoints/step_########. Finds the newest valid one, sets damaged ones aside, writes
+// new ones in the background and removes old ones.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <future>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/train/checkpoint.h"
+#include "core/train/checkpoint_config.h"
+
+namespace triptych {
+
+class CheckpointStore {
+ public:
+  explicit CheckpointStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  struct Found {
+    std::filesystem::path path;
+    Manifest manifest;
+  };
+  std::filesystem::path path(std::int64_t step) const;
+  /// Steps of complete-looking checkpoints, newest first. Unfinished (.tmp) and set-aside ones are not listed; time
+  /// stamps mean nothing.
+  std::vector<std::int64_t> steps() const;
+  /// The newest checkpoint whose every byte is as the manifest says. Damaged ones on the way are renamed to .bad with a
+  /// warning. Nothing if there never was one; CheckpointError if there were only damaged ones.
+  std::optional<Found> newest_valid() const;
+  /// Renames every checkpoint newer than `step` to .superseded: another branch of the run begins there.
+  void supersede_after(std::int64_t step) const;
+  /// Removes what killed processes left unfinished.
+  void remove_unfinished() const;
+  /// Removes a checkpoint so that a crash half-way leaves nothing that looks complete.
+  void remove(std::int64_t step) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+/// What one save writes.
+struct SaveJob {
+  Manifest manifest;
+  StateSnapshot snapshot;
+  std::string config_text;
+  std::vector<std::filesystem::path> logs;  ///< synced before the manifest says how long they are
+  std::optional<std::int64_t> best_step;    ///< stays, by checkpoint.keep_best
+};
+
+/// Writes in one background thread, at most one checkpoint at a time; then removes what the configuration does not
+/// keep.
+class CheckpointWriter {
+ public:
+  CheckpointWriter(CheckpointStore store, CheckpointConfig config, RunGeometry geometry)
+      : store_(std::move(store)), config_(std::move(config)), geometry_(geometry) {}
+  ~CheckpointWriter();  ///< waits
+  CheckpointWriter(const CheckpointWriter&) = delete;
+  CheckpointWriter& operator=(const CheckpointWriter&) = delete;
+  /// Waits for the previous save (before the caller takes its snapshot: at most one copy exists).
+  void wait();
+  /// Starts a save; call wait() first.
+  void save(SaveJob job);
+  /// Looks, without waiting, whether a save has ended, and logs how.
+  void poll();
+  std::int64_t failures_in_a_row() const { return failures_in_a_row_; }
+  const std::string& last_error() const { return last_error_; }
+  double last_write_seconds() const { return last_write_seconds_; }
+
+ private:
+  void write(const SaveJob& job) const;
+  void prune(std::optional<std::int64_t> best_step) const;
+  void collect();
+  CheckpointStore store_;
+  CheckpointConfig config_;
+  RunGeometry geometry_;
+  std::future<double> running_;  ///< seconds that the write took
+  std::filesystem::path running_path_;
+  std::int64_t failures_in_a_row_ = 0;
+  std::string last_error_;
+  double last_write_seconds_ = 0;
+};
+
+}  // namespace triptych

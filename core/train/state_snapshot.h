@@ -1,0 +1,35 @@
+// A copy of everything that visit_state lists, on the CPU: what a checkpoint writes while training goes on, what it
+// reads back, and what rank 0 sends to its peers.
+#pragma once
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/module/module.h"
+#include "core/module/safetensors.h"
+#include "core/module/state.h"
+#include "distributed/collectives.h"
+
+namespace triptych {
+
+/// Walks all state of a run with a visitor; the same list for saving, loading, sending and hashing.
+using VisitState = std::function<void(StateVisitor&)>;
+
+struct StateSnapshot {
+  std::vector<NamedTensor> model;  ///< parameters and buffers of the module: model.safetensors
+  std::vector<NamedTensor> state;  ///< the rest. Integers are int64 scalars, reals float64 scalars, texts uint8 vectors
+};
+
+/// Copies. Items named in `model_names` go to the model part. Throws std::logic_error when two items have one name.
+StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names);
+
+/// Copies two files back into the state that `visit` lists. First compares everything and throws CheckpointError with a
+/// table of the differences (missing, unknown, other shape or dtype), so that nothing is ever half loaded.
+void load_snapshot(const VisitState& visit, const std::set<std::string>& model_names, const SafetensorsReader& model,
+                   const SafetensorsReader& state);
+
+/// Makes every rank's state that of `root`. Collective.
+void broadcast_state(const VisitState& visit, Collectives& comm, int root);
+
+}  // namespace triptych

@@ -1,0 +1,165 @@
+// The training step: zero, begin, accumulate, average, judge, clip, update, report.
+#include "core/train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "core/base/errors.h"
+
+namespace triptych {
+namespace {
+
+std::vector<NamedTensor> parameters_to_train(Objective& objective) {
+  std::vector<NamedTensor> trained;
+  for (auto& parameter : objective.module().parameters()) {
+    if (parameter.tensor.requires_grad()) trained.push_back(parameter);
+  }
+  return trained;
+}
+
+std::vector<std::string> names_of(const std::vector<NamedTensor>& parameters) {
+  std::vector<std::string> names;
+  for (const auto& parameter : parameters) names.push_back(parameter.name);
+  return names;
+}
+
+std::vector<at::Tensor> tensors_of(const std::vector<NamedTensor>& parameters) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& parameter : parameters) tensors.push_back(parameter.tensor);
+  return tensors;
+}
+
+/// "17, 4, 99, ... (128 in all)" of this rank's rows.
+std::string sample_ids_text(const std::vector<Batch>& micro_batches) {
+  constexpr int kShown = 16;
+  std::string text;
+  std::int64_t count = 0;
+  for (const auto& batch : micro_batches) {
+    for (std::int64_t row = 0; row < batch.sample_ids.numel(); ++row, ++count) {
+      if (count >= kShown) continue;
+      text += (count ? ", " : "") + std::to_string(batch.sample_ids[row].item<std::int64_t>());
+    }
+  }
+  return count > kShown ? text + ", ... (" + std::to_string(count) + " in all)" : text;
+}
+
+}  // namespace
+
+Precision precision_of(const std::string& name) {
+  if (name == "fp64") return {at::kDouble, at::kDouble};
+  if (name == "bf16") return {at::kFloat, at::kBFloat16};
+  return {at::kFloat, at::kFloat};
+}
+
+Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm)
+    : config_(config),
+      plan_(plan),
+      objective_(objective),
+      comm_(comm),
+      trained_(parameters_to_train(objective)),
+      sync_(objective.sync_form(), names_of(trained_), tensors_of(trained_), comm),
+      optimizer_(config.optimizer, trained_, objective.no_decay()),
+      schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps),
+      guard_(config.train) {}
+
+StepReport Trainer::step(std::vector<Batch> micro_batches) {
+  const auto start = std::chrono::steady_clock::now();
+  StepReport report;
+  report.step = steps_done_ + 1;
+  report.first_position = samples_seen_;
+  report.lr = schedule_.at(steps_done_);
+  StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), precision_of(config_.train.precision), comm_,
+                  &sync_);
+  to_device(micro_batches);
+
+  sync_.zero_grad();
+  sync_.before_forward();
+  objective_.begin_step(scope);
+  const LossReport local = objective_.accumulate(micro_batches, scope);  // backward inside; averaging overlaps it
+  sync_.finish();
+
+  add_losses(local, report);
+  report.grad_norm = optimizer_.gradient_norm();
+  bool finite = true;
+  for (const double loss : report.loss_by_rank) finite = finite && std::isfinite(loss);
+  report.verdict = guard_.judge(finite, report.grad_norm);
+  if (report.verdict == Verdict::kTake) {
+    optimizer_.clip(report.grad_norm);
+    optimizer_.update(report.lr);
+    objective_.after_update(scope);
+  }
+  ++steps_done_;
+  samples_seen_ += plan_.geometry.global_batch;
+  if (guard_.exhausted()) throw_not_finite(report, micro_batches);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+StepClock Trainer::clock() const {
+  return {.step = steps_done_,
+          .samples_seen = samples_seen_,
+          .epoch = static_cast<double>(samples_seen_) / static_cast<double>(plan_.geometry.records_per_epoch)};
+}
+
+void Trainer::to_device(std::vector<Batch>& micro_batches) const {
+  if (trained_.empty()) return;
+  const auto device = trained_[0].tensor.device();
+  if (device.is_cpu()) return;
+  for (auto& batch : micro_batches) {
+    batch.images = batch.images.to(device, /*non_blocking=*/true);
+    if (batch.tokens.defined()) batch.tokens = batch.tokens.to(device, /*non_blocking=*/true);
+    batch.labels = batch.labels.to(device, /*non_blocking=*/true);
+  }
+}
+
+/// The means over ranks, added in rank order: the same bits everywhere. One collective for all terms.
+void Trainer::add_losses(const LossReport& local, StepReport& report) {
+  const c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> numbers = {local.total.to(at::kDouble).reshape({})};
+  for (const auto& term : local.terms) numbers.push_back(term.value.to(at::kDouble).reshape({}));
+  const auto by_rank = comm_.all_gather(at::stack(numbers).unsqueeze(0)).cpu();
+  const auto at = by_rank.accessor<double, 2>();
+  const auto mean = [&](std::int64_t column) {
+    double sum = 0;
+    for (std::int64_t rank = 0; rank < at.size(0); ++rank) sum += at[rank][column];
+    return sum / static_cast<double>(at.size(0));
+  };
+  report.loss = mean(0);
+  for (std::int64_t rank = 0; rank < at.size(0); ++rank) report.loss_by_rank.push_back(at[rank][0]);
+  for (std::size_t i = 0; i < local.terms.size(); ++i) {
+    report.terms.emplace_back(local.terms[i].name, mean(static_cast<std::int64_t>(i) + 1));
+  }
+}
+
+void Trainer::throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches) {
+  const auto ids = comm_.all_gather_text(sample_ids_text(micro_batches));
+  std::string message = "step " + std::to_string(report.step) + ": " + std::to_string(guard_.skipped_in_a_row()) +
+                        " steps in a row had no usable gradient (train.max_skipped_steps is " +
+                        std::to_string(config_.train.max_skipped_steps) + "); gradient norm " +
+                        std::to_string(report.grad_norm);
+  if (report.verdict == Verdict::kSpike) {
+    message += ", running mean " + std::to_string(guard_.mean_norm()) + ", train.skip_norm_above " +
+               std::to_string(config_.train.skip_norm_above);
+  }
+  bool any = false;
+  for (const double loss : report.loss_by_rank) any = any || !std::isfinite(loss);
+  for (std::size_t rank = 0; rank < ids.size(); ++rank) {
+    if (any && std::isfinite(report.loss_by_rank[rank])) continue;
+    message += "; rank " + std::to_string(rank) + ": loss " + std::to_string(report.loss_by_rank[rank]) + ", samples " +
+               ids[rank];
+  }
+  throw NotFiniteError(message + ". Lower optimizer.lr, set optimizer.clip_norm, or look at these samples");
+}
+
+void Trainer::visit_state(StateVisitor& visitor) {
+  objective_.visit_state(visitor);
+  optimizer_.visit_state(visitor);
+  guard_.visit_state(visitor);
+  visitor.integer("trainer.steps_done", steps_done_);
+  visitor.integer("trainer.samples_seen", samples_seen_);
+}
+
+}  // namespace triptych

@@ -1,0 +1,66 @@
+// One optimizer step over all ranks, on one screen. Logging, saving and evaluating live outside (train_run.cpp).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/objective/objective.h"
+#include "core/train/lr_schedule.h"
+#include "core/train/optimizer.h"
+#include "core/train/step_guard.h"
+#include "core/train/train_config.h"
+#include "distributed/gradient_sync.h"
+
+namespace triptych {
+
+/// fp32, bf16 or fp64 as the dtypes of parameters and of matrix products.
+Precision precision_of(const std::string& name);
+
+/// What a step did; the same on every rank.
+struct StepReport {
+  std::int64_t step = 0;            ///< steps done, this one included
+  std::int64_t first_position = 0;  ///< of its global batch
+  double loss = 0;                  ///< of the global batch
+  std::vector<std::pair<std::string, double>> terms;
+  std::vector<double> loss_by_rank;
+  double lr = 0;
+  double grad_norm = 0;  ///< before clipping
+  Verdict verdict = Verdict::kTake;
+  double seconds = 0;
+};
+
+class Trainer {
+ public:
+  /// Collective: broadcasts the parameters from rank 0. `objective` and `comm` must outlive the trainer.
+  Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
+
+  /// `micro_batches`: this rank's rows of the global batch at samples_seen(). Throws NotFiniteError on every rank
+  /// alike, naming step and samples, when too many steps in a row were refused. Collective.
+  StepReport step(std::vector<Batch> micro_batches);
+
+  std::int64_t steps_done() const { return steps_done_; }
+  std::int64_t samples_seen() const { return samples_seen_; }  ///< position of the next global batch
+  const StepGuard& guard() const { return guard_; }
+  /// All that the next steps depend on: objective, optimizer, guard, counters.
+  void visit_state(StateVisitor& visitor);
+
+ private:
+  StepClock clock() const;
+  void to_device(std::vector<Batch>& micro_batches) const;
+  void add_losses(const LossReport& local, StepReport& report);
+  [[noreturn]] void throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches);
+
+  const TrainConfig config_;
+  const StepPlan plan_;
+  Objective& objective_;
+  Collectives& comm_;
+  std::vector<NamedTensor> trained_;
+  GradientSync sync_;
+  AdamW optimizer_;
+  LrSchedule schedule_;
+  StepGuard guard_;
+  std::int64_t steps_done_ = 0, samples_seen_ = 0;
+};
+
+}  // namespace triptych
