@@ -30,7 +30,7 @@ struct Limit {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool open_low = false;
-  std::vector<std::string> choices;  ///< allowed strings; empty = any
+  std::vector<std::string> choices = {};  ///< allowed strings; empty = any
 };
 inline Limit any_value() { return {}; }
 inline Limit positive() { return {.low = 0, .open_low = true}; }
