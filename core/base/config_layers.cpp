@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const Place& place, const std::string& message) {
+[[noreturn]] void fail(const YamlPlace& place, const std::string& message) {
   throw ConfigError(place.text() + ": " + message);
 }
 
@@ -83,7 +83,7 @@ YamlNode load_layer(const fs::path& path, const UnionKeys& unions, std::vector<f
 }
 
 struct Assignment {
-  Place place;
+  YamlPlace place;
   std::vector<std::string> keys;
   YamlNode value;
   std::string path() const { return join(keys, "."); }

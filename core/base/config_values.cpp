@@ -66,7 +66,7 @@ constexpr const char* kDurationForm = "expected a length with its unit: {steps: 
 
 }  // namespace
 
-void config_error(const Place& place, const std::string& path, const std::string& message) {
+void config_error(const YamlPlace& place, const std::string& path, const std::string& message) {
   throw ConfigError(place.text() + ": " + (path.empty() ? "" : path + ": ") + message);
 }
 

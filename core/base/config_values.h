@@ -13,7 +13,7 @@
 
 namespace triptych {
 
-[[noreturn]] void config_error(const Place& place, const std::string& path, const std::string& message);
+[[noreturn]] void config_error(const YamlPlace& place, const std::string& path, const std::string& message);
 
 /// "a.b"; `key` alone at the root.
 std::string config_path(const std::string& section, std::string_view key);

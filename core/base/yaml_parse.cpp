@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kMaxDepth = 64;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 
-[[noreturn]] void fail(const Place& place, const std::string& message) {
+[[noreturn]] void fail(const YamlPlace& place, const std::string& message) {
   throw ConfigError(place.text() + ": " + message);
 }
 
@@ -48,7 +48,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   YamlNode take_root() { return std::move(root_); }
 
-  Place place(const YAML::Mark& mark) const {
+  YamlPlace place(const YAML::Mark& mark) const {
     if (!with_lines_) return {source_, 0, 0};
     return {source_, std::max(mark.line, 0) + 1, std::max(mark.column, 0) + 1};
   }

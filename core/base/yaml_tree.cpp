@@ -132,7 +132,7 @@ void compare(const YamlNode& a, const YamlNode& b, const std::string& path, std:
 
 }  // namespace
 
-std::string Place::text() const {
+std::string YamlPlace::text() const {
   const std::string name = source ? *source : "configuration";
   return line == 0 ? name : name + ":" + std::to_string(line) + ":" + std::to_string(column);
 }

@@ -10,7 +10,7 @@
 namespace triptych {
 
 /// Where something was written: a file (with line and column from 1) or an option of the command line (line 0).
-struct Place {
+struct YamlPlace {
   std::shared_ptr<const std::string> source;
   int line = 0;
   int column = 0;
@@ -27,7 +27,7 @@ struct YamlNode {
   bool inline_map = false;         ///< kMap: written on one line by dump_yaml
   std::vector<YamlNode> items;     ///< kList
   std::vector<YamlEntry> entries;  ///< kMap, in the order written
-  Place place;
+  YamlPlace place;
 
   bool is_map() const { return kind == Kind::kMap; }
   bool is_list() const { return kind == Kind::kList; }
@@ -40,7 +40,7 @@ struct YamlNode {
 
 struct YamlEntry {
   std::string key;
-  Place key_place;
+  YamlPlace key_place;
   YamlNode value;
 };
 
