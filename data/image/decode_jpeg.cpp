@@ -147,12 +147,12 @@ Image decode_jpeg(std::span<const unsigned char> file, const DecodeConfig& confi
   JpegReader reader;
   if (!reader.read_header(file.data(), file.size())) throw DataError(std::string("JPEG header: ") + reader.message());
   check_picture_size("JPEG", reader.width(), reader.height(), config);
+  const int orientation = config.exif == "apply" ? reader.orientation() : 1;  // libjpeg drops the tag when it is done
   Image image = make_image(static_cast<int>(reader.width()), static_cast<int>(reader.height()));
   std::vector<std::uint8_t> inks(reader.has_inks() ? std::size_t{4} * reader.width() : 0);
   if (!reader.read_rows(image.rgb.data(), inks.data()))
     throw DataError("JPEG cut or damaged, " + std::to_string(file.size()) + " bytes: " + reader.message());
-  if (config.exif == "apply") return upright(std::move(image), reader.orientation());
-  return image;
+  return upright(std::move(image), orientation);
 }
 
 }  // namespace triptych

@@ -1,0 +1,209 @@
+// The tokenizer against OpenCLIP's ids.
+#include "data/text/clip_bpe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <set>
+
+#include "core/base/errors.h"
+#include "core/base/random_key.h"
+#include "data/text/clip_clean.h"
+#include "tests/data/golden_file.h"
+#include "tests/support/temp_dir.h"
+
+namespace triptych {
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+const Tokenizer& tokenizer() {
+  static const auto shared = make_tokenizer("clip_bpe");
+  return *shared;
+}
+
+Ids row_of(std::string_view text, std::size_t length) {
+  Ids row(length, -1);
+  tokenizer().encode_row(text, row);
+  return row;
+}
+
+std::vector<std::string> golden_texts(const GoldenFile& golden, const std::string& name) {
+  const auto bytes = golden[name + ".bytes"].bytes;
+  const auto offsets = golden.values<std::int64_t>(name + ".offsets");
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+    texts.emplace_back(bytes.begin() + offsets[i], bytes.begin() + offsets[i + 1]);
+  return texts;
+}
+
+TEST(ClipBpe, GoldenIdsWithoutFtfy) {
+  const GoldenFile golden("tokenizers");
+  const auto texts = golden_texts(golden, "text");
+  const auto values = golden.values<std::int32_t>("clip.full_without_ftfy.values");
+  const auto offsets = golden.values<std::int64_t>("clip.full_without_ftfy.offsets");
+  ASSERT_EQ(texts.size(), 300u);
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    EXPECT_EQ(tokenizer().encode(texts[i]), Ids(values.begin() + offsets[i], values.begin() + offsets[i + 1]))
+        << i << ": " << texts[i];
+}
+
+TEST(ClipBpe, GoldenRowsWhereFtfyChangesNothing) {
+  const GoldenFile golden("tokenizers");
+  const auto texts = golden_texts(golden, "text");
+  const auto ids = golden.values<std::int32_t>("clip.ids");
+  const auto changed = golden.values<std::uint8_t>("clip.ftfy_changes_text");
+  std::size_t compared = 0;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (changed[i]) continue;
+    ++compared;
+    const auto first = ids.begin() + static_cast<std::ptrdiff_t>(77 * i);
+    EXPECT_EQ(row_of(texts[i], 77), Ids(first, first + 77)) << i << ": " << texts[i];
+  }
+  EXPECT_GE(compared, 200u);
+}
+
+TEST(ClipBpe, CleansAsOpenClipDoes) {
+  const GoldenFile golden("tokenizers");
+  const auto texts = golden_texts(golden, "text"), clean = golden_texts(golden, "clip.clean");
+  const auto changed = golden.values<std::uint8_t>("clip.ftfy_changes_text");
+  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_TRUE(changed[i] || clip_clean(texts[i]) == clean[i]) << i;
+}
+
+TEST(ClipBpe, RowsAreStartedEndedPaddedAndCut) {
+  const Ids cat = tokenizer().encode("a cat");
+  ASSERT_EQ(cat, (Ids{320, 2368}));
+  EXPECT_EQ(row_of("a cat", 6), (Ids{ClipBpe::kStart, 320, 2368, ClipBpe::kEnd, 0, 0}));
+  EXPECT_EQ(row_of("a cat", 4), (Ids{ClipBpe::kStart, 320, 2368, ClipBpe::kEnd}));
+  EXPECT_EQ(row_of("a cat", 3), (Ids{ClipBpe::kStart, 320, ClipBpe::kEnd}));
+  EXPECT_EQ(row_of("a cat", 2), (Ids{ClipBpe::kStart, ClipBpe::kEnd}));
+  EXPECT_EQ(row_of("a cat", 1), (Ids{ClipBpe::kEnd}));
+  EXPECT_EQ(row_of("", 3), (Ids{ClipBpe::kStart, ClipBpe::kEnd, 0}));
+  EXPECT_EQ(row_of("a cat", 0), Ids{});
+}
+
+TEST(ClipBpe, SpecialTokensCountAtTheStartOfAWordOnly) {
+  EXPECT_EQ(tokenizer().encode("<END_OF_TEXT>a<start_of_text>"), (Ids{ClipBpe::kEnd, 320, ClipBpe::kStart}));
+  const Ids swallowed = tokenizer().encode("!<end_of_text>");  // a run of punctuation takes the <
+  EXPECT_EQ(std::count(swallowed.begin(), swallowed.end(), ClipBpe::kEnd), 0);
+}
+
+// The rule as published: look for the best pair in the whole word, merge it everywhere, repeat.
+std::vector<std::string> plain_merges(std::vector<std::string> word,
+                                      const std::map<std::pair<std::string, std::string>, int>& ranks) {
+  while (word.size() > 1) {
+    std::pair<std::string, std::string> best;
+    int best_rank = -1;
+    for (std::size_t i = 0; i + 1 < word.size(); ++i) {
+      const auto found = ranks.find({word[i], word[i + 1]});
+      if (found != ranks.end() && (best_rank < 0 || found->second < best_rank))
+        best = found->first, best_rank = found->second;
+    }
+    if (best_rank < 0) break;
+    std::vector<std::string> next;
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      if (i + 1 < word.size() && word[i] == best.first && word[i + 1] == best.second) {
+        next.push_back(word[i] + word[i + 1]);
+        ++i;
+      } else {
+        next.push_back(word[i]);
+      }
+    }
+    word = next;
+  }
+  return word;
+}
+
+TEST(ClipBpe, MergesAsThePlainRuleDoes) {
+  std::map<std::pair<std::string, std::string>, int> ranks;
+  std::map<std::string, std::int64_t> ids;
+  gzFile file = gzopen(TRIPTYCH_SOURCE_DIR "/assets/clip_bpe_merges.txt.gz", "rb");
+  ASSERT_TRUE(file);
+  char line[512];
+  gzgets(file, line, sizeof line);
+  for (int rank = 0; rank < 48894 && gzgets(file, line, sizeof line); ++rank) {
+    std::string text(line);
+    text.pop_back();
+    const auto space = text.find(' ');
+    ranks[{text.substr(0, space), text.substr(space + 1)}] = rank;
+    ids[text.substr(0, space) + text.substr(space + 1)] = 512 + rank;
+  }
+  gzclose(file);
+  for (char c = '!'; c <= '~'; ++c) ids[{c}] = c - '!', ids[std::string{c} + "</w>"] = c - '!' + 256;
+
+  RandomStream draws(random_key(1, Purpose::kTest));
+  for (int trial = 0; trial < 3000; ++trial) {
+    const std::string alphabet = trial % 3 == 0 ? "ab" : trial % 3 == 1 ? "aeinst" : "abcdefghijklmnopqrstuvwxyz";
+    std::string word;
+    for (auto n = 1 + draws.below(40); n > 0; --n)
+      word += alphabet[static_cast<std::size_t>(draws.below(static_cast<std::int64_t>(alphabet.size())))];
+    std::vector<std::string> symbols;
+    for (const char c : word) symbols.push_back({c});
+    symbols.back() += "</w>";
+    Ids expected;
+    for (const auto& symbol : plain_merges(symbols, ranks)) expected.push_back(ids.at(symbol));
+    ASSERT_EQ(tokenizer().encode(word), expected) << word;
+  }
+}
+
+TEST(ClipBpe, InvalidBytesCountAsReplacementCharacters) {
+  EXPECT_EQ(tokenizer().encode("a \xff cat"), tokenizer().encode("a \xef\xbf\xbd cat"));
+  EXPECT_EQ(tokenizer().encode("cut \xe4\xb8"), tokenizer().encode("cut \xef\xbf\xbd"));
+  EXPECT_EQ(tokenizer().encode("surrogate \xed\xa0\x80"),
+            tokenizer().encode("surrogate \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"));
+  RandomStream draws(random_key(2, Purpose::kTest));
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::string text;
+    for (auto n = draws.below(60); n > 0; --n)
+      text += static_cast<char>(draws.below(3) ? draws.below(256) : "&#x; <'"[draws.below(7)]);
+    for (const auto id : tokenizer().encode(text)) ASSERT_TRUE(id >= 0 && id < tokenizer().vocabulary_size());
+    const Ids row = row_of(text, 16);
+    EXPECT_EQ(row.front(), ClipBpe::kStart);
+    EXPECT_NE(std::find(row.begin(), row.end(), ClipBpe::kEnd), row.end());
+  }
+}
+
+TEST(ClipBpe, CaptionsOfAMegabyteTakeNoQuadraticTime) {
+  std::string text;
+  for (int i = 0; i < 1'000'000; ++i) text += static_cast<char>('a' + i * i % 7);
+  const auto start = std::chrono::steady_clock::now();
+  const auto ids = tokenizer().encode(text);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));  // quadratic: hours
+  EXPECT_GT(ids.size(), 100'000u);
+  EXPECT_EQ(row_of(text, 77).back(), ClipBpe::kEnd);
+}
+
+TEST(MakeTokenizer, NamesWhatIsMissing) {
+  const auto message = [](const auto& make) -> std::string {
+    try {
+      make();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no ConfigError";
+  };
+  EXPECT_THAT(message([] { make_tokenizer("wordpiece"); }),
+              testing::AllOf(testing::HasSubstr("wordpiece"), testing::HasSubstr("clip_bpe")));
+  const TempDir dir;
+  const auto path = dir / "merges.txt.gz";
+  EXPECT_THAT(message([&] { ClipBpe{path}; }),
+              testing::AllOf(testing::HasSubstr(path.string()), testing::HasSubstr("scripts/setup")));
+  std::ofstream(path) << "#version\ni n\nt h\n";  // gzread takes plain text as it is
+  EXPECT_THAT(message([&] { ClipBpe{path}; }),
+              testing::AllOf(testing::HasSubstr(":4: got ''"), testing::HasSubstr("48894")));
+  std::ofstream(path) << "#version\ni n\nt qq\n";
+  EXPECT_THAT(message([&] { ClipBpe{path}; }), testing::HasSubstr(":3: got 't qq'"));
+  {
+    std::ifstream whole(TRIPTYCH_SOURCE_DIR "/assets/clip_bpe_merges.txt.gz", std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(whole)), {});
+    std::ofstream(path, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  }
+  EXPECT_THAT(message([&] { ClipBpe{path}; }), testing::HasSubstr("cut or damaged gzip"));
+}
+
+}  // namespace
+}  // namespace triptych
