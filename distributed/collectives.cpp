@@ -93,7 +93,8 @@ at::Tensor Collectives::reduce_scatter_sum(const at::Tensor& full) {
 }
 
 void Collectives::barrier() {
-  complete([&] { return group_->barrier(); });
+  // Not ProcessGroup::barrier(): it writes a static tensor, which ranks that are threads would do at the same time.
+  complete([&] { return group_->getBackend(at::kCPU)->barrier(); });
 }
 
 double Collectives::sum(double value) {
