@@ -69,7 +69,7 @@ std::string first_bytes(std::string_view file) {
 }
 
 [[noreturn]] void throw_unknown(std::string_view file, std::string_view name) {
-  const std::string what = !name.empty()             ? "a " + std::string(name) + " file"
+  const std::string what = !name.empty()             ? std::string(name)
                            : looks_like_markup(file) ? "text with mark-up (HTML, XML or SVG)"
                                                      : "bytes that start with " + first_bytes(file);
   throw DataError("picture: got " + what + ", expected JPEG, PNG or WebP; convert it or leave it out");

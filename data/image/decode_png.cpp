@@ -1,11 +1,11 @@
 // PNG by libspng. Only the chunks that make the picture are handed to it, so profiles, texts and whatever else a file
 // carries (and may blow up to gigabytes) are never unpacked.
 #include <spng.h>
+#include <zlib.h>
 
 #include <cstring>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "core/base/errors.h"
@@ -26,22 +26,27 @@ struct PngChunks {
   std::size_t data_size = 0;        // compressed bytes in all IDAT
 };
 
-// Walks the chunks up to IEND and keeps the critical ones and the colour key.
+// Walks the chunks up to IEND and keeps the critical ones and the transparency. Checks their checksums here, because
+// libspng stops at the last pixel and never sees the one of the last data chunk.
 PngChunks keep_picture_chunks(std::span<const unsigned char> file) {
   PngChunks kept;
   kept.file.reserve(file.size());
   kept.file.assign(file.begin(), file.begin() + kSignatureSize);
   for (std::size_t at = kSignatureSize;;) {
-    const std::size_t left = file.size() - at;
-    const std::size_t length = left < 8 ? 0 : big_endian(&file[at]);
-    if (left < kChunkFrame || left - kChunkFrame < length)
+    const auto rest = file.subspan(at);
+    const std::size_t length = rest.size() < 8 ? 0 : big_endian(rest.data());
+    if (rest.size() < kChunkFrame || rest.size() - kChunkFrame < length)
       throw DataError("PNG cut: the file ends at byte " + std::to_string(file.size()) + " inside the chunk at byte " +
                       std::to_string(at) + ", expected an IEND chunk");
-    const std::string_view type(reinterpret_cast<const char*>(&file[at + 4]), 4);
-    const bool critical = (file[at + 4] & 0x20) == 0;
-    if (critical || type == "tRNS")
-      kept.file.insert(kept.file.end(), file.begin() + static_cast<std::ptrdiff_t>(at),
-                       file.begin() + static_cast<std::ptrdiff_t>(at + kChunkFrame + length));
+    const std::string type(reinterpret_cast<const char*>(&rest[4]), 4);
+    const bool critical = (rest[4] & 0x20) == 0;
+    if (critical || type == "tRNS") {
+      const auto checksum = crc32_z(0, &rest[4], length + 4);
+      if (checksum != big_endian(&rest[8 + length]))
+        throw DataError("PNG damaged: wrong checksum of the chunk " + type + " at byte " + std::to_string(at));
+      const auto whole = rest.first(kChunkFrame + length);
+      kept.file.insert(kept.file.end(), whole.begin(), whole.end());
+    }
     if (type == "IDAT") kept.data_size += length;
     if (type == "IEND") return kept;
     at += kChunkFrame + length;
@@ -68,10 +73,57 @@ void check(int status, std::size_t size) {
   if (status) throw DataError("PNG damaged, " + std::to_string(size) + " bytes: " + spng_strerror(status));
 }
 
-bool has_alpha(spng_ctx* context, const spng_ihdr& header) {
-  spng_trns key;
-  return header.color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA || header.color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA ||
-         spng_get_trns(context, &key) == 0;
+// The transparency chunk; false where there is none.
+bool read_transparency(spng_ctx* context, spng_trns& transparency, std::size_t size) {
+  const int status = spng_get_trns(context, &transparency);
+  if (status != SPNG_ECHUNKAVAIL) check(status, size);
+  return status == 0;
+}
+
+// 256 colours as RGBA; those that the palette does not have are never asked for.
+struct Palette {
+  std::uint8_t rgba[256][4];
+  unsigned size;
+};
+
+Palette read_palette(spng_ctx* context, std::size_t file_size) {
+  spng_plte colours;
+  spng_trns transparency;
+  check(spng_get_plte(context, &colours), file_size);
+  const bool transparent = read_transparency(context, transparency, file_size);
+  Palette palette{{}, colours.n_entries};
+  for (unsigned i = 0; i < colours.n_entries; ++i) {
+    const auto& colour = colours.entries[i];
+    const std::uint8_t alpha = transparent && i < transparency.n_type3_entries ? transparency.type3_alpha[i] : 255;
+    const std::uint8_t rgba[4] = {colour.red, colour.green, colour.blue, alpha};
+    std::memcpy(palette.rgba[i], rgba, 4);
+  }
+  return palette;
+}
+
+// Pictures with a palette are mapped here, because libspng takes an index beyond the palette for black. It is given the
+// palette i -> (i, i, i) instead and hands back the indices, deinterlaced and one a pixel.
+void decode_indexed(spng_ctx* context, const spng_ihdr& header, bool blend, std::size_t file_size, Image& image) {
+  const Palette palette = read_palette(context, file_size);
+  std::uint8_t colours[256][3];
+  for (unsigned i = 0; i < palette.size; ++i) std::memcpy(colours[i], palette.rgba[i], 3);
+  if (blend) blend_onto_white(palette.rgba[0], palette.size, colours[0]);
+
+  spng_plte indices{};
+  indices.n_entries = 1u << header.bit_depth;
+  for (unsigned i = 0; i < indices.n_entries; ++i) {
+    const auto index = static_cast<std::uint8_t>(i);
+    indices.entries[i] = {index, index, index, 255};
+  }
+  check(spng_set_plte(context, &indices), file_size);
+  check(spng_decode_image(context, image.rgb.data(), image.rgb.size(), SPNG_FMT_RGB8, 0), file_size);
+  for (std::size_t i = 0; i < image.rgb.size(); i += 3) {
+    const unsigned index = image.rgb[i];
+    if (index >= palette.size)
+      throw DataError("PNG damaged: got the palette index " + std::to_string(index) + ", expected one of " +
+                      std::to_string(palette.size) + " colours");
+    std::memcpy(&image.rgb[i], colours[index], 3);
+  }
 }
 
 }  // namespace
@@ -87,7 +139,12 @@ Image decode_png(std::span<const unsigned char> file, const DecodeConfig& config
   check_data_size(header, chunks.data_size);
 
   Image image = make_image(static_cast<int>(header.width), static_cast<int>(header.height));
-  if (config.alpha == "white" && has_alpha(context.get(), header)) {
+  const bool blend = config.alpha == "white";
+  spng_trns key;
+  const bool transparent = (header.color_type & 4) != 0 || read_transparency(context.get(), key, file.size());
+  if (header.color_type == SPNG_COLOR_TYPE_INDEXED) {
+    decode_indexed(context.get(), header, blend, file.size(), image);
+  } else if (blend && transparent) {
     const std::size_t pixels = image.rgb.size() / 3;
     const auto rgba = std::make_unique_for_overwrite<std::uint8_t[]>(4 * pixels);
     check(spng_decode_image(context.get(), rgba.get(), 4 * pixels, SPNG_FMT_RGBA8, SPNG_DECODE_TRNS), file.size());
