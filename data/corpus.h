@@ -18,9 +18,9 @@ struct RecordPlace {
 /// One row or tar group, read but not decoded.
 struct Record {
   RecordPlace place;
-  std::vector<unsigned char> image;     ///< encoded bytes
-  std::vector<std::string> captions;    ///< image_text: at least one, none empty
-  std::int64_t label = -1;              ///< image_label: index into class_names()
+  std::vector<unsigned char> image;   ///< encoded bytes
+  std::vector<std::string> captions;  ///< image_text: at least one, none empty
+  std::int64_t label = -1;            ///< image_label: index into class_names()
 };
 
 class Corpus {
@@ -36,16 +36,17 @@ class Corpus {
   virtual Record read(std::int64_t index) const = 0;
   /// Cheap: from the index only.
   virtual RecordPlace place(std::int64_t index) const = 0;
-  /// image_label: names by local class index (a line of classes.txt, or a folder; several names of one class are separated
-  /// by '|' hence the inner list). Empty for image_text.
+  /// image_label: names by local class index (a line of classes.txt, or a folder; several names of one class are
+  /// separated by '|' hence the inner list). Empty for image_text.
   virtual const std::vector<std::vector<std::string>>& class_names() const = 0;
   virtual const CorpusConfig& config() const = 0;
-  /// Changes when any byte that matters changes: names, sizes and modification-independent index contents of the shards.
+  /// Changes when any byte that matters changes: names, sizes and modification-independent index contents of the
+  /// shards.
   virtual std::uint64_t fingerprint() const = 0;
 };
 
-/// Opens (and, where needed, indexes) what the configuration names. Throws ConfigError with the corpus's name when nothing
-/// matches, a shard is no archive, an image_label corpus lacks class names, ...
+/// Opens (and, where needed, indexes) what the configuration names. Throws ConfigError with the corpus's name when
+/// nothing matches, a shard is no archive, an image_label corpus lacks class names, ...
 std::unique_ptr<Corpus> open_corpus(const CorpusConfig& config);
 
 }  // namespace triptych

@@ -18,8 +18,10 @@ struct ShuffleConfig {
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("enabled", c.enabled, "false: records in the order of the corpus, every epoch alike");
-    field("window", c.window, "records that are mixed at a time after the shards were: reading stays sequential", at_least(1));
-    field("lanes", c.lanes, "each lane walks its own shards; ranks that divide the lanes read disjoint shards", at_least(1));
+    field("window", c.window, "records that are mixed at a time after the shards were: reading stays sequential",
+          at_least(1));
+    field("lanes", c.lanes, "each lane walks its own shards; ranks that divide the lanes read disjoint shards",
+          at_least(1));
     field("full", c.full, "one permutation of all records instead of shards and windows: for local, fast disks");
   }
   void validate() const;
@@ -37,7 +39,8 @@ struct AugmentConfig {
     field("scale", c.scale, "random resized crop: smallest and largest share of the area");
     field("ratio", c.ratio, "random resized crop: smallest and largest width / height");
     field("flip", c.flip, "probability of a horizontal flip", between(0, 1));
-    field("normalize", c.normalize, "channel statistics subtracted on the device", one_of({"clip", "imagenet", "half"}));
+    field("normalize", c.normalize, "channel statistics subtracted on the device",
+          one_of({"clip", "imagenet", "half"}));
   }
   void validate() const;
 };
@@ -48,7 +51,8 @@ struct DecodeConfig {
   std::int64_t max_pixels = 64 << 20;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
-    field("alpha", c.alpha, "transparent pictures: blended onto white, or the channel dropped", one_of({"white", "drop"}));
+    field("alpha", c.alpha, "transparent pictures: blended onto white, or the channel dropped",
+          one_of({"white", "drop"}));
     field("exif", c.exif, "orientation tag of JPEG pictures", one_of({"apply", "ignore"}));
     field("max_pixels", c.max_pixels, "larger pictures are refused from the header", at_least(1));
   }
@@ -72,10 +76,12 @@ struct DataConfig {
     field("shuffle", c.shuffle, "order of the records");
     field("augment", c.augment, "what happens to a training picture");
     field("decode", c.decode, "how pictures become RGB");
-    field("prompts", c.prompts, "templates for class names: clip81 (drawn per sample), plain (the bare name), or a text file");
+    field("prompts", c.prompts,
+          "templates for class names: clip81 (drawn per sample), plain (the bare name), or a text file");
     field("workers", c.workers, "decode threads a rank", between(1, 256));
     field("prefetch", c.prefetch, "batches that are decoded ahead", between(1, 64));
-    field("error_budget", c.error_budget, "distinct bad records, as a share of an epoch, that stop the run", between(0, 1));
+    field("error_budget", c.error_budget, "distinct bad records, as a share of an epoch, that stop the run",
+          between(0, 1));
   }
   void validate() const;
 };

@@ -42,17 +42,28 @@ struct LoaderTimes {
   double wait_s = 0;  ///< how long next() blocked
 };
 
+/// Seconds of all worker threads together since the loader was made, by stage.
+struct StageTimes {
+  double read_s = 0, decode_s = 0, resize_s = 0, text_s = 0;
+  std::int64_t bytes = 0;  ///< encoded pictures
+  std::int64_t rows = 0;   ///< rows made, those ahead of next() included
+};
+
 class Loader {
  public:
-  /// `corpora` must outlive the loader. Throws ConfigError when an image_text corpus meets a spec that needs labels.
-  Loader(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed, LoaderPart part);
+  /// `corpora` must outlive the loader. Work starts with the first seek() or next(). Throws ConfigError when an
+  /// image_text corpus meets a spec that needs labels, when shuffle.lanes does not divide the global batch, when the
+  /// tokenizer's files are missing.
+  Loader(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed,
+         LoaderPart part);
   ~Loader();
-  /// The rows [position + rank*local_batch, + local_batch) of the global batch that starts at `position`, in micro-batches.
-  /// Sequential calls advance by one global batch. Throws what a worker thread threw.
+  /// The rows [position + rank*local_batch, + local_batch) of the global batch that starts at `position`, in
+  /// micro-batches. Sequential calls advance by one global batch. Throws what a worker thread threw.
   std::vector<Batch> next();
-  /// Makes `position` (of the global batch) the next one. O(1).
+  /// Makes `position` (of the global batch) the next one and starts work there. O(1); what was ahead is thrown away.
   void seek(std::int64_t position);
   LoaderTimes times() const;
+  StageTimes stage_times() const;
   const SampleSchedule& schedule() const;
 
  private:
@@ -61,12 +72,12 @@ class Loader {
 };
 
 /// How held-out pictures are prepared: short side to `image_size` by antialiased bicubic, then centre crop.
-/// Reads records [first, last) of one corpus in order, for evaluation: labels are LOCAL class indices, unusable records are
-/// left out and counted, nothing is drawn (first caption).
+/// Reads records [first, last) of one corpus in order, for evaluation: labels are LOCAL class indices, unusable records
+/// are left out and counted, nothing is drawn (first caption).
 struct EvalRows {
-  at::Tensor images;                   ///< uint8 [n, h, w, 3]
-  at::Tensor labels;                   ///< int64 [n], kNoLabel without classes
-  at::Tensor records;                  ///< int64 [n], record index
+  at::Tensor images;                               ///< uint8 [n, h, w, 3]
+  at::Tensor labels;                               ///< int64 [n], kNoLabel without classes
+  at::Tensor records;                              ///< int64 [n], record index
   std::vector<std::vector<std::string>> captions;  ///< per row
   std::int64_t unusable = 0;
 };

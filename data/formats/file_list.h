@@ -1,0 +1,19 @@
+// Which files a corpus's path means.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace triptych {
+
+/// Brace lists become names: "{000..012}" (as wide as its wider end when one has a leading zero), "{a,b,c}", several of
+/// them multiplied. Throws ConfigError: an unclosed or empty brace, or more than kMostFiles names.
+std::vector<std::string> expand_braces(const std::string& pattern);
+
+/// The files that `pattern` names by braces and shell wildcards (* ? [...]), sorted by bytes, each once. A file that is
+/// called exactly like the pattern is taken as it is. Throws ConfigError: nothing matches, a name without wildcards
+/// does not exist, a brace list is wrong.
+std::vector<std::string> list_files(const std::string& pattern);
+
+inline constexpr std::size_t kMostFiles = 1'000'000;
+
+}  // namespace triptych

@@ -1,0 +1,32 @@
+// Captions and labels as they stand in the members of a record.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace triptych {
+
+inline constexpr std::size_t kLongestCaption = 64 << 10;  ///< bytes
+
+/// `text` without a byte order mark and blanks at its ends. Throws DataError: empty, not UTF-8, a NUL inside, longer
+/// than kLongestCaption.
+std::string clean_caption(std::string_view text);
+
+/// The captions under `key` of a JSON object: a string, or a list of strings of which empty ones are left out. Returns
+/// nothing when the key is absent. Throws DataError: another type, or nothing left.
+std::vector<std::string> json_captions(const nlohmann::json& object, const std::string& key);
+
+/// Parses a member that must be one JSON object. Throws DataError.
+nlohmann::json parse_object(std::string_view text);
+
+/// A class index written as decimal digits with blanks around. Throws DataError naming the value: no number, negative,
+/// or not below `classes`.
+std::int64_t parse_label(std::string_view text, std::int64_t classes);
+
+/// The same from a JSON number or string under `key`. Throws DataError also when the key is absent.
+std::int64_t json_label(const nlohmann::json& object, const std::string& key, std::int64_t classes);
+
+}  // namespace triptych

@@ -1,0 +1,262 @@
+// Worker threads fill the rows of a few open batches; next() hands them out in order.
+//
+// The images of a batch are allocated once and rows are written where they stay. A worker takes the first row that
+// nobody has taken; which thread makes a row cannot be seen in it, because a row is a pure function of its position.
+#include "data/loader.h"
+
+#include <ATen/ATen.h>
+#include <pthread.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "core/base/errors.h"
+#include "core/base/log.h"
+#include "data/row_maker.h"
+
+namespace triptych {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// One batch of this rank while it is made.
+struct Slot {
+  Slot(std::int64_t first, std::int64_t rows_, const BatchSpec& spec) : first_position(first), rows(rows_), bad(rows_) {
+    const auto bytes = at::TensorOptions(at::kByte), whole = at::TensorOptions(at::kLong);
+    const auto side = spec.image_size;
+    images = at::empty({rows, spec.views, side, side, 3}, bytes);
+    if (spec.text) tokens = at::empty({rows, spec.captions, spec.form.context}, whole);
+    labels = at::empty({rows}, whole);
+    sample_ids = at::empty({rows}, whole);
+  }
+
+  RowTarget target(std::int64_t row) {
+    const auto pixels = images.numel() / rows, words = tokens.defined() ? tokens.numel() / rows : 0;
+    auto* const first_word = tokens.defined() ? tokens.mutable_data_ptr<std::int64_t>() : nullptr;
+    return {{images.mutable_data_ptr<std::uint8_t>() + row * pixels, static_cast<std::size_t>(pixels)},
+            {first_word + row * words, static_cast<std::size_t>(words)},
+            labels.mutable_data_ptr<std::int64_t>()[row],
+            sample_ids.mutable_data_ptr<std::int64_t>()[row]};
+  }
+
+  Batch piece(std::int64_t begin, std::int64_t count) {
+    Batch batch;
+    batch.images = images.narrow(0, begin, count);
+    if (tokens.defined()) batch.tokens = tokens.narrow(0, begin, count);
+    batch.labels = labels.narrow(0, begin, count);
+    batch.sample_ids = sample_ids.narrow(0, begin, count);
+    batch.first_position = first_position + begin;
+    for (auto row = begin; row < begin + count; ++row) {
+      auto& list = bad[static_cast<std::size_t>(row)];
+      batch.bad.insert(batch.bad.end(), list.begin(), list.end());
+    }
+    return batch;
+  }
+
+  std::int64_t first_position, rows;
+  at::Tensor images, tokens, labels, sample_ids;
+  std::vector<std::vector<BadRecord>> bad;  // [row]
+  // Guarded by the loader's mutex:
+  std::int64_t taken = 0, done = 0;
+  std::int64_t failed_row = 0;  // the lowest row that threw `failure`
+  std::exception_ptr failure;
+};
+
+/// Blocks all signals while it lives: threads made meanwhile leave signals to the main thread.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+SampleSchedule make_schedule(const CorpusSet& corpora, const DataConfig& config, std::uint64_t seed,
+                             const LoaderPart& part) {
+  const auto global_batch = part.local_batch * part.size, lanes = config.shuffle.lanes;
+  if (global_batch % lanes != 0) {
+    throw ConfigError("data.shuffle.lanes: " + std::to_string(lanes) + " does not divide the global batch of " +
+                      std::to_string(global_batch) + " rows; each lane fills an equal part of it");
+  }
+  std::vector<SampleSchedule::Source> sources;
+  for (const auto& corpus : corpora.corpora()) {
+    sources.push_back({corpus->shards(), corpus->size(), corpus->config().weight});
+  }
+  return SampleSchedule(std::move(sources), config.mixing, config.shuffle, seed, global_batch / lanes);
+}
+
+void check_part(const LoaderPart& part) {
+  const bool sound = part.size >= 1 && part.rank >= 0 && part.rank < part.size && part.local_batch >= 1 &&
+                     part.micro_batch >= 1 && part.local_batch % part.micro_batch == 0;
+  if (!sound)
+    throw std::invalid_argument("LoaderPart: rank below size and micro_batch dividing local_batch are expected");
+}
+
+}  // namespace
+
+struct Loader::Impl {
+  Impl(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec_, std::uint64_t seed, LoaderPart part_)
+      : spec(spec_),
+        part(part_),
+        prefetch(config.prefetch),
+        schedule(make_schedule(corpora, config, seed, part_)),
+        rows(corpora, config, spec_, seed) {
+    const SignalsBlocked blocked;
+    for (std::int64_t i = 0; i < config.workers; ++i) threads.emplace_back([this] { work(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    has_rows.notify_all();
+    for (auto& thread : threads) thread.join();
+  }
+
+  std::int64_t global_batch() const { return part.local_batch * part.size; }
+
+  /// Opens batches until `prefetch` are open. Allocates outside the lock.
+  void open_slots() {
+    while (static_cast<std::int64_t>(open_count()) < prefetch) {
+      auto slot = std::make_shared<Slot>(opened_to + part.rank * part.local_batch, part.local_batch, spec);
+      opened_to += global_batch();
+      {
+        const std::lock_guard lock(mutex);
+        slots.push_back(std::move(slot));
+      }
+      has_rows.notify_all();
+    }
+  }
+
+  std::size_t open_count() {
+    const std::lock_guard lock(mutex);
+    return slots.size();
+  }
+
+  /// The first open batch with a row to make; nothing while there is none. Under the lock.
+  std::shared_ptr<Slot> slot_with_rows() {
+    for (auto& slot : slots) {
+      if (slot->taken < slot->rows) return slot;
+    }
+    return nullptr;
+  }
+
+  void work() {
+    std::unique_lock lock(mutex);
+    while (true) {
+      std::shared_ptr<Slot> slot;
+      has_rows.wait(lock, [&] { return stopping || (slot = slot_with_rows()) != nullptr; });
+      if (stopping) return;
+      const auto row = slot->taken++;
+      lock.unlock();
+      std::exception_ptr failure;
+      try {
+        const auto position = slot->first_position + row;
+        rows.make(position, schedule.at(position), slot->target(row), slot->bad[static_cast<std::size_t>(row)]);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      if (failure && (!slot->failure || row < slot->failed_row)) {
+        slot->failure = failure;
+        slot->failed_row = row;
+      }
+      if (++slot->done == slot->rows) batch_done.notify_all();
+    }
+  }
+
+  std::shared_ptr<Slot> wait_for_front() {
+    const auto start = Clock::now();
+    std::unique_lock lock(mutex);
+    const auto slot = slots.front();
+    const auto done = [&] { return slot->done == slot->rows; };
+    while (!batch_done.wait_for(lock, std::chrono::seconds(30), done)) {
+      log_warning("waiting for data: the batch at position " + std::to_string(slot->first_position) + " has " +
+                  std::to_string(slot->done) + " of " + std::to_string(slot->rows) + " rows after " +
+                  std::to_string(static_cast<std::int64_t>(seconds_since(start))) + " s");
+    }
+    times.wait_s = seconds_since(start);
+    if (slot->failure) std::rethrow_exception(slot->failure);
+    slots.pop_front();
+    return slot;
+  }
+
+  void seek(std::int64_t position) {
+    {
+      const std::lock_guard lock(mutex);
+      slots.clear();  // a worker inside one of them keeps it alive and then finds it gone
+    }
+    opened_to = position;
+    started = true;
+    open_slots();
+  }
+
+  BatchSpec spec;
+  LoaderPart part;
+  std::int64_t prefetch;
+  SampleSchedule schedule;
+  RowMaker rows;
+  // Used by the caller's thread only:
+  std::int64_t opened_to = 0;  // position of the next global batch to open
+  bool started = false;
+  LoaderTimes times;
+  // Shared with the workers:
+  std::mutex mutex;
+  std::condition_variable has_rows, batch_done;
+  std::deque<std::shared_ptr<Slot>> slots;
+  bool stopping = false;
+  std::vector<std::thread> threads;  // last: they use all of the above
+};
+
+Loader::Loader(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed,
+               LoaderPart part) {
+  check_part(part);
+  impl_ = std::make_unique<Impl>(corpora, config, spec, seed, part);
+}
+
+Loader::~Loader() = default;
+
+std::vector<Batch> Loader::next() {
+  auto& self = *impl_;
+  if (!self.started) self.seek(0);
+  const auto slot = self.wait_for_front();
+  self.open_slots();
+  std::vector<Batch> pieces;
+  for (std::int64_t begin = 0; begin < slot->rows; begin += self.part.micro_batch) {
+    pieces.push_back(slot->piece(begin, self.part.micro_batch));
+  }
+  return pieces;
+}
+
+void Loader::seek(std::int64_t position) {
+  if (position < 0) throw std::out_of_range("position " + std::to_string(position));
+  impl_->seek(position);
+}
+
+LoaderTimes Loader::times() const {
+  return impl_->times;
+}
+
+StageTimes Loader::stage_times() const {
+  return impl_->rows.times();
+}
+
+const SampleSchedule& Loader::schedule() const {
+  return impl_->schedule;
+}
+
+}  // namespace triptych

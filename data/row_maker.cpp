@@ -1,0 +1,148 @@
+// The stages of a row. Nothing here knows of threads, ranks or batches.
+#include "data/row_maker.h"
+
+#include <chrono>
+
+#include "core/base/errors.h"
+#include "core/base/random_key.h"
+#include "data/formats/printable.h"
+#include "data/formats/record_error.h"
+#include "data/image/augment.h"
+#include "data/image/decode.h"
+#include "data/text/prompts.h"
+
+namespace triptych {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Adds the time since the last call to `sum`.
+class StageClock {
+ public:
+  void add_to(std::atomic<std::int64_t>& sum) {
+    const auto now = Clock::now();
+    sum += std::chrono::duration_cast<std::chrono::nanoseconds>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
+
+std::uint64_t as_word(std::int64_t n) {
+  return static_cast<std::uint64_t>(n);
+}
+
+bool has_classes(const Corpus& corpus) {
+  return !corpus.class_names().empty();
+}
+
+void check_spec(const CorpusSet& corpora, const BatchSpec& spec) {
+  if (spec.views < 1 || spec.captions < 1 || spec.image_size < 1) {
+    throw std::invalid_argument("BatchSpec: views, captions and image_size must be at least 1");
+  }
+  if (spec.phrases) throw ConfigError("objective: needs phrases, which no corpus format gives");
+  if (spec.text && spec.form.context < 2) throw ConfigError("model.text.context: at least 2 tokens are needed");
+  for (const auto& corpus : corpora.corpora()) {
+    if (spec.labels && !has_classes(*corpus)) {
+      throw ConfigError(
+          "corpus " + printable(corpus->config().name) +
+          ": the objective needs a label for every record, but this corpus is image_text; leave it out or "
+          "choose an objective that takes captions");
+    }
+  }
+}
+
+}  // namespace
+
+RowMaker::RowMaker(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed)
+    : corpora_(corpora), augment_(config.augment), decode_(config.decode), spec_(spec), seed_(seed) {
+  check_spec(corpora, spec);
+  if (!spec.text) return;
+  tokenizer_ = make_tokenizer(spec.form.tokenizer);
+  prompts_ = load_prompts(config.prompts);
+}
+
+void RowMaker::make(std::int64_t position, const Draw& draw, const RowTarget& target,
+                    std::vector<BadRecord>& bad) const {
+  const auto& corpus = *corpora_.corpora()[static_cast<std::size_t>(draw.corpus)];
+  auto record = draw.record;
+  for (std::int64_t attempt = 0; attempt < kMostAttempts; ++attempt) {
+    if (attempt > 0) {
+      const auto key = random_key(seed_, Purpose::kReplacement, {as_word(position), as_word(attempt)});
+      record = RandomStream(key).below(corpus.size());
+    }
+    const auto sample_id = (static_cast<std::int64_t>(draw.corpus) << 40) | record;
+    try {
+      fill(position, draw.corpus, record, target);
+      target.sample_id = sample_id;
+      ++rows_;
+      return;
+    } catch (const DataError& error) {
+      const auto* known = dynamic_cast<const RecordError*>(&error);
+      const auto place = known ? known->place() : corpus.place(record);
+      bad.push_back({sample_id, position, corpus.config().name, place.shard, place.key,
+                     known ? known->reason() : error.what(), place.offset});
+    }
+  }
+  const auto& last = bad.back();
+  throw DataError("corpus " + printable(corpus.config().name) + ": none of " + std::to_string(kMostAttempts) +
+                  " records tried for position " + std::to_string(position) + " can be used; the last was " +
+                  printable(last.shard) + ", key '" + printable(last.key) + "': " + last.reason +
+                  "; look at the corpus with `triptych data verify`");
+}
+
+void RowMaker::fill(std::int64_t position, int corpus, std::int64_t index, const RowTarget& target) const {
+  StageClock clock;
+  const auto record = corpora_.corpora()[static_cast<std::size_t>(corpus)]->read(index);
+  bytes_ += static_cast<std::int64_t>(record.image.size());
+  clock.add_to(read_ns_);
+  const auto image = decode_image(record.image, decode_);
+  clock.add_to(decode_ns_);
+  write_views(image, position, target.images);
+  clock.add_to(resize_ns_);
+  target.label = record.label < 0 ? kNoLabel : corpora_.global_label(corpus, record.label);
+  if (spec_.text) write_tokens(record, target.label, position, target.tokens);
+  clock.add_to(text_ns_);
+}
+
+void RowMaker::write_views(const Image& image, std::int64_t position, std::span<std::uint8_t> out) const {
+  const auto pixels = out.size() / static_cast<std::size_t>(spec_.views);
+  for (std::size_t view = 0; view < static_cast<std::size_t>(spec_.views); ++view) {
+    RandomStream draws(random_key(seed_, Purpose::kCrop, {as_word(position), view}));
+    training_view(image, augment_, static_cast<int>(spec_.image_size), draws, out.subspan(view * pixels, pixels));
+  }
+}
+
+void RowMaker::write_tokens(const Record& record, std::int64_t label, std::int64_t position,
+                            std::span<std::int64_t> out) const {
+  const auto context = static_cast<std::size_t>(spec_.form.context);
+  const auto known = static_cast<std::int64_t>(record.captions.size());
+  for (int caption = 0; caption < spec_.captions; ++caption) {
+    const auto row = out.subspan(static_cast<std::size_t>(caption) * context, context);
+    if (record.captions.empty()) {
+      tokenizer_->encode_row(prompt(label, position, caption), row);
+      continue;
+    }
+    // Several captions of one row differ as long as the record has enough of them.
+    const KeyedPermutation drawn(random_key(seed_, Purpose::kCaption, {as_word(position)}), known);
+    tokenizer_->encode_row(record.captions[static_cast<std::size_t>(drawn(caption % known))], row);
+  }
+}
+
+/// One of the class's names in one of the templates (UniCL: one template uniformly at random per sample, one name at
+/// random where a class has several).
+std::string RowMaker::prompt(std::int64_t label, std::int64_t position, int caption) const {
+  RandomStream draws(random_key(seed_, Purpose::kPrompt, {as_word(position), static_cast<std::uint64_t>(caption)}));
+  const auto& names = corpora_.class_names()[static_cast<std::size_t>(label)];
+  const auto& name = names[static_cast<std::size_t>(draws.below(static_cast<std::int64_t>(names.size())))];
+  const auto& prompt = prompts_[static_cast<std::size_t>(draws.below(static_cast<std::int64_t>(prompts_.size())))];
+  return fill_prompt(prompt, clean_class_name(name));
+}
+
+StageTimes RowMaker::times() const {
+  const auto seconds = [](const std::atomic<std::int64_t>& ns) { return static_cast<double>(ns.load()) * 1e-9; };
+  return {seconds(read_ns_), seconds(decode_ns_), seconds(resize_ns_), seconds(text_ns_), bytes_.load(), rows_.load()};
+}
+
+}  // namespace triptych
