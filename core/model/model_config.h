@@ -24,7 +24,8 @@ struct VitConfig {
     field("heads", c.heads, "attention heads; divides width", at_least(1));
     field("mlp_ratio", c.mlp_ratio, "hidden width of a block's MLP over width", positive());
     field("activation", c.activation, "of the MLPs", one_of({"gelu", "quick_gelu"}));
-    field("drop_path", c.drop_path, "largest probability of dropping a residual branch; grows linearly with depth", between(0, 0.99));
+    field("drop_path", c.drop_path, "largest probability of dropping a residual branch; grows linearly with depth",
+          between(0, 0.99));
   }
   void validate() const;
 };
@@ -34,6 +35,7 @@ struct CausalTransformerConfig {
   static constexpr const char* kTag = "causal_transformer";
   std::string tokenizer = "clip_bpe";
   std::int64_t context = 77, width = 512, depth = 12, heads = 8;
+  std::int64_t vocabulary = 49408;  ///< ids of the tokenizer; it follows from `tokenizer` and is no key
   double mlp_ratio = 4;
   std::string activation = "gelu";
   double norm_eps = 1e-5;
@@ -74,8 +76,10 @@ struct ModelConfig {
     field("image", c.image, "image tower");
     field("text", c.text, "text tower");
     field("embed_dim", c.embed_dim, "width of the shared embedding", at_least(1));
-    field("init_logit_scale", c.init_logit_scale, "initial logarithm of the multiplier of cosine similarities; "
-          "log(1/0.07) as CLIP; UniCL's release starts at 1.0", between(-10, 10));
+    field("init_logit_scale", c.init_logit_scale,
+          "initial logarithm of the multiplier of cosine similarities; "
+          "log(1/0.07) as CLIP; UniCL's release starts at 1.0",
+          between(-10, 10));
     field("init_from", c.init_from, "weights to start from");
   }
   void validate() const;

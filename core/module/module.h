@@ -1,5 +1,5 @@
-// A layer or model: named parameters, named buffers, named children. Small on purpose: a file that uses it needs ATen only,
-// and compiles in 2 s where <torch/nn.h> costs 12.
+// A layer or model: named parameters, named buffers, named children. Small on purpose: a file that uses it needs ATen
+// only, and compiles in 2 s where <torch/nn.h> costs 12.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -17,8 +17,8 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-/// Names are joined by dots: "visual.transformer.resblocks.0.attn.in_proj_weight". Order is the order of registration; it is
-/// the order of gradient buckets and of the optimizer's state and must stay stable.
+/// Names are joined by dots: "visual.transformer.resblocks.0.attn.in_proj_weight". Order is the order of registration;
+/// it is the order of gradient buckets and of the optimizer's state and must stay stable.
 class Module {
  public:
   Module() = default;
@@ -39,9 +39,13 @@ class Module {
  protected:
   at::Tensor parameter(std::string name, at::Tensor initial);  ///< registers and returns it, requiring gradients
   at::Tensor buffer(std::string name, at::Tensor initial);
-  void child(std::string name, Module& module);  ///< `module` is a member of the derived class: it lives as long
+  /// `module` is a member of the derived class: it lives as long. An empty name adds no level to its parameters' names.
+  void child(std::string name, Module& module);
 
  private:
+  void collect(const std::string& prefix, bool want_parameters, std::vector<NamedTensor>& into) const;
+  void check_new(const std::string& name) const;
+
   std::vector<NamedTensor> parameters_, buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
   bool training_ = true;

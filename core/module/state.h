@@ -1,5 +1,5 @@
-// State is one visitor: what a checkpoint holds is what visit_state lists. Saving, loading, hashing and comparing walk the
-// same list, so nothing can be saved but not loaded.
+// State is one visitor: what a checkpoint holds is what visit_state lists. Saving, loading, hashing and comparing walk
+// the same list, so nothing can be saved but not loaded.
 #pragma once
 #include <ATen/core/Tensor.h>
 

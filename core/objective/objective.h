@@ -1,5 +1,5 @@
-// A published method: its towers, its losses and what it remembers. One method a file beside this one; the table of all of
-// them is in objective_table.cpp.
+// A published method: its towers, its losses and what it remembers. One method a file beside this one; the table of all
+// of them is in objective_table.cpp.
 #pragma once
 #include <functional>
 #include <memory>
@@ -17,9 +17,10 @@ namespace triptych {
 /// What evaluation and export use: evaluation mode, no graph, no draws. Pictures are uint8 [n, height, width, 3] on the
 /// model's device, tokens int64 [n, context]; embeddings [n, d] have unit rows.
 struct Encoders {
-  std::function<at::Tensor(const at::Tensor& images)> image;   ///< always there
-  std::function<at::Tensor(const at::Tensor& tokens)> text;    ///< empty if the objective has no text tower
-  std::function<at::Tensor(const at::Tensor& images)> classify;  ///< logits [n, labels] of the objective's own head; may be empty
+  std::function<at::Tensor(const at::Tensor& images)> image;  ///< always there
+  std::function<at::Tensor(const at::Tensor& tokens)> text;   ///< empty if the objective has no text tower
+  /// Logits [n, labels] of the objective's own head; empty if it has none.
+  std::function<at::Tensor(const at::Tensor& images)> classify;
   std::optional<at::Tensor> scale;  ///< multiplier of cosine similarities
 };
 
@@ -30,7 +31,8 @@ class Objective {
   virtual SyncForm sync_form() const { return SyncForm::kReducer; }
   /// Clamps, momentum updates: once at the start of a step, the same on every rank.
   virtual void begin_step(StepScope&) {}
-  /// Forward and backward of this rank's rows, cut into micro-batches of equal size: adds this rank's gradients. Collective.
+  /// Forward and backward of this rank's rows, cut into micro-batches of equal size: adds this rank's gradients.
+  /// Collective.
   virtual LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) = 0;
   /// After the update: queues. Not called when the step was skipped.
   virtual void after_update(StepScope&) {}
@@ -38,8 +40,8 @@ class Objective {
   virtual void visit_state(StateVisitor& visitor) { module().visit_state(visitor); }
   virtual Module& module() = 0;
   virtual Encoders encoders() = 0;
-  /// Parameters whose name makes them exempt from weight decay although they are matrices (or the reverse) are decided by
-  /// the optimizer's rule; an objective lists exceptions here by full name.
+  /// Parameters whose name makes them exempt from weight decay although they are matrices (or the reverse) are decided
+  /// by the optimizer's rule; an objective lists exceptions here by full name.
   virtual std::vector<std::string> no_decay() const { return {}; }
 };
 

@@ -14,9 +14,12 @@ struct UniclConfig {
   bool clamp_scale = false;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
-    field("directions", c.directions, "softmax over texts for each image (rows), over images for each text (columns), or the "
-          "mean of both", one_of({"both", "rows", "columns"}));
-    field("clamp_scale", c.clamp_scale, "keep the logit scale's logarithm in [0, log 100], as CLIP; the paper leaves it free");
+    field("directions", c.directions,
+          "softmax over texts for each image (rows), over images for each text (columns), or the "
+          "mean of both",
+          one_of({"both", "rows", "columns"}));
+    field("clamp_scale", c.clamp_scale,
+          "keep the logit scale's logarithm in [0, log 100], as CLIP; the paper leaves it free");
   }
 };
 

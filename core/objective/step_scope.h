@@ -21,7 +21,8 @@ struct StepClock {
 
 enum class Last { kNo, kYes };
 
-/// How numbers are computed: the dtype of parameters, and the dtype that autocast runs matrix products in (the same = off).
+/// How numbers are computed: the dtype of parameters, and the dtype that autocast runs matrix products in (the same =
+/// off).
 struct Precision {
   at::ScalarType parameters = at::kFloat;
   at::ScalarType compute = at::kFloat;
@@ -33,10 +34,12 @@ class StepScope {
   StepScope(StepClock clock, std::uint64_t seed, Precision precision, Collectives& comm, GradientSync* sync);
   const StepClock& clock() const { return clock_; }
   Collectives& comm() { return comm_; }
-  /// A generator keyed by (seed, step, purpose, first position of the micro-batch): the same bits for any number of ranks,
-  /// and again when a forward is replayed.
+  /// A generator keyed by (seed, step, purpose, first position of the micro-batch): the same bits for any number of
+  /// ranks, and again when a forward is replayed.
   at::Generator draws(Purpose purpose, std::int64_t first_position, at::Device device) const;
-  AutocastScope autocast(at::Device device) const { return AutocastScope(device, precision_.parameters, precision_.compute); }
+  AutocastScope autocast(at::Device device) const {
+    return AutocastScope(device, precision_.parameters, precision_.compute);
+  }
   /// The only door to autograd. Roots may be leaves. With Last::kYes the gradients are synchronised while backward runs
   /// (reducer form); exactly one call of a step is the last.
   void backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients, Last last);
@@ -47,6 +50,7 @@ class StepScope {
   Precision precision_;
   Collectives& comm_;
   GradientSync* sync_;
+  bool synchronised_ = false;  ///< the last backward has begun
 };
 
 }  // namespace triptych

@@ -1,0 +1,28 @@
+// CLIP's causal text encoder. Names of parameters are OpenCLIP's, at the root of the model.
+#pragma once
+#include "core/model/model_config.h"
+#include "core/model/towers.h"
+#include "core/model/transformer.h"
+
+namespace triptych {
+
+/// Row of the end token of each text: the FIRST position of the largest id (a tokenizer may pad with the end token
+/// itself). tokens int64 [n, context] -> int64 [n].
+at::Tensor end_positions(const at::Tensor& tokens);
+
+class CausalTransformer : public TextTower {
+ public:
+  CausalTransformer(const CausalTransformerConfig& config, std::int64_t embed_dim, const Initializer& init);
+  /// Reads the end token's state. Tokens behind it change nothing, as attention is causal: the batch is cut to its
+  /// longest text first.
+  at::Tensor forward(const at::Tensor& tokens) const override;
+
+ private:
+  CausalTransformerConfig config_;
+  at::Tensor positional_embedding_, text_projection_;  ///< [context, width], [width, embed_dim]
+  Embedding token_embedding_;
+  Transformer transformer_;
+  LayerNorm ln_final_;
+};
+
+}  // namespace triptych

@@ -1,0 +1,18 @@
+// Composition of the two towers.
+#include "core/model/dual_encoder.h"
+
+#include <ATen/ATen.h>
+
+#include "core/model/model_factory.h"
+
+namespace triptych {
+
+DualEncoder::DualEncoder(const ModelConfig& config, const Initializer& init)
+    : visual_(make_image_tower(config, config.embed_dim, init / "visual")),
+      text_(make_text_tower(config, init)),
+      logit_scale_(parameter("logit_scale", at::scalar_tensor(config.init_logit_scale, at::kFloat))) {
+  child("visual", *visual_);
+  child("", *text_);
+}
+
+}  // namespace triptych

@@ -1,0 +1,18 @@
+// The towers by type, and weights to start from.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "core/model/model_config.h"
+#include "core/model/towers.h"
+#include "core/module/initializer.h"
+
+namespace triptych {
+
+/// embed_dim nullopt: without a projection.
+std::unique_ptr<ImageTower> make_image_tower(const ModelConfig& config, std::optional<std::int64_t> embed_dim,
+                                             const Initializer& init);
+std::unique_ptr<TextTower> make_text_tower(const ModelConfig& config, const Initializer& init);
+
+}  // namespace triptych

@@ -1,0 +1,32 @@
+// Vision transformer (Dosovitskiy et al., arXiv:2010.11929) in CLIP's form: class token, norm before the blocks, no
+// biases in the patch embedding and the projection. Names of parameters are OpenCLIP's, below "visual.".
+#pragma once
+#include <optional>
+
+#include "core/model/model_config.h"
+#include "core/model/towers.h"
+#include "core/model/transformer.h"
+
+namespace triptych {
+
+class VisionTransformer : public ImageTower {
+ public:
+  /// embed_dim nullopt: no projection (its parameter would get no gradient).
+  VisionTransformer(const VitConfig& config, std::optional<std::int64_t> embed_dim, const Initializer& init);
+  at::Tensor features(const at::Tensor& pixels, const at::Generator& draws) const override;
+  at::Tensor project(const at::Tensor& features) const override;
+  std::int64_t feature_width() const override { return config_.width; }
+
+ private:
+  at::Tensor patches(const at::Tensor& pixels) const;
+
+  VitConfig config_;
+  at::Tensor class_embedding_, positional_embedding_;  ///< [width], [1 + grid * grid, width]
+  at::Tensor proj_;                                    ///< [width, embed_dim] or undefined
+  at::Tensor conv1_weight_;                            ///< [width, 3, patch, patch]
+  LayerNorm ln_pre_;
+  Transformer transformer_;
+  LayerNorm ln_post_;
+};
+
+}  // namespace triptych

@@ -1,0 +1,39 @@
+// Keyed generators, dropout and drop path.
+#include "core/module/keyed_random.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <vector>
+
+namespace triptych {
+namespace {
+
+at::Tensor gated(const at::Tensor& x, at::IntArrayRef gate_shape, double probability, const at::Generator& draws) {
+  TORCH_CHECK(draws.defined(), "dropout with probability ", probability, " needs a keyed generator, got none");
+  const double keep = 1 - probability;
+  return x * at::empty(gate_shape, x.options().requires_grad(false)).bernoulli_(keep, draws).div_(keep);
+}
+
+}  // namespace
+
+at::Generator keyed_generator(std::uint64_t key, at::Device device) {
+  if (device.is_cpu()) return at::detail::createCPUGenerator(key);
+  at::Generator generator =
+      at::globalContext().getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
+  generator.set_current_seed(key);
+  return generator;
+}
+
+at::Tensor keyed_dropout(const at::Tensor& x, double probability, const at::Generator& draws) {
+  return probability == 0 ? x : gated(x, x.sizes(), probability, draws);
+}
+
+at::Tensor drop_path(const at::Tensor& x, double probability, const at::Generator& draws) {
+  if (probability == 0) return x;
+  std::vector<std::int64_t> gates(static_cast<std::size_t>(x.dim()), 1);
+  gates[0] = x.size(0);
+  return gated(x, gates, probability, draws);
+}
+
+}  // namespace triptych

@@ -1,0 +1,76 @@
+// Two towers under a contrastive loss.
+#include "core/objective/contrastive.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "core/model/image_preprocess.h"
+#include "core/model/initial_weights.h"
+#include "core/objective/embedding.h"
+#include "core/objective/gradient_cache.h"
+
+namespace triptych {
+namespace {
+
+constexpr double kMostLogScale = 4.605170185988092;  // log 100
+
+}  // namespace
+
+ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const CorpusFacts& facts,
+                                           const BuildContext& context, bool clamp_scale, PairLoss loss)
+    : facts_(facts),
+      context_(context),
+      needs_({.form = text_form(model), .image_size = image_size(model)}),
+      clamp_scale_(clamp_scale),
+      loss_(std::move(loss)),
+      model_(model, Initializer(context.seed)) {
+  load_initial_weights(model_, model.init_from);
+  model_.to(context.device, context.parameters);
+}
+
+at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const at::Generator& draws) {
+  const at::Tensor pixels = normalise_images(images.to(context_.device), facts_, context_.parameters);
+  return unit_rows(model_.visual().project(model_.visual().features(pixels, draws)), context_.parameters);
+}
+
+at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens) {
+  return unit_rows(model_.text().forward(tokens.to(context_.device)), context_.parameters);
+}
+
+LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
+  CachedForward forward;
+  forward.micro_batches = micro_batches.size();
+  forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
+    const Batch& batch = micro_batches[i];
+    const auto autocast = scope.autocast(context_.device);
+    const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
+    return {image_embedding(batch.images.select(1, 0), draws), text_embedding(batch.tokens.select(1, 0))};
+  };
+  forward.parameters = {model_.logit_scale()};
+  forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
+    return loss_(rows[0], rows[1], all_labels(micro_batches, context_.device), parameters[0].exp(), scope.comm());
+  };
+  return accumulate_cached(forward, scope);
+}
+
+void ContrastiveObjective::after_update(StepScope&) {
+  if (!clamp_scale_) return;
+  const c10::NoGradGuard no_grad;
+  model_.logit_scale().clamp_(0, kMostLogScale);
+}
+
+Encoders ContrastiveObjective::encoders() {
+  Encoders encoders;
+  encoders.image = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return image_embedding(images, at::Generator());
+  };
+  encoders.text = [this](const at::Tensor& tokens) {
+    const EvaluationMode mode(model_);
+    return text_embedding(tokens);
+  };
+  encoders.scale = model_.logit_scale().detach().exp();
+  return encoders;
+}
+
+}  // namespace triptych

@@ -1,0 +1,72 @@
+// A classifier under cross-entropy. Rows do not meet in this loss, so micro-batches are simply accumulated.
+#include "core/objective/cross_entropy.h"
+
+#include <ATen/ATen.h>
+
+#include "core/model/image_preprocess.h"
+#include "core/model/initial_weights.h"
+#include "core/model/model_factory.h"
+#include "core/objective/embedding.h"
+#include "losses/cross_entropy.h"
+
+namespace triptych {
+
+Classifier::Classifier(std::unique_ptr<ImageTower> visual, std::int64_t num_labels, const Initializer& init)
+    : visual_(std::move(visual)),
+      head_((init / "head").truncated_normal("weight", {num_labels, visual_->feature_width()}, 0.02)) {
+  child("visual", *visual_);
+  child("head", head_);
+}
+
+CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, const ModelConfig& model,
+                                             const CorpusFacts& facts, const BuildContext& context)
+    : config_(config),
+      facts_(facts),
+      context_(context),
+      needs_({.labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
+      model_(make_image_tower(model, std::nullopt, Initializer(context.seed, "visual")), facts.num_labels,
+             Initializer(context.seed)) {
+  check_labelled(facts, CrossEntropyConfig::kTag);
+  load_initial_weights(model_, model.init_from);
+  model_.to(context.device, context.parameters);
+}
+
+at::Tensor CrossEntropyObjective::features(const at::Tensor& images, const at::Generator& draws) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+}
+
+LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
+  LossReport report;
+  std::int64_t rows = 0;
+  for (const auto& batch : micro_batches) rows += batch.images.size(0);
+  for (const auto& batch : micro_batches) {
+    at::Tensor logits;
+    {
+      const auto autocast = scope.autocast(context_.device);
+      const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
+      logits = model_.logits(features(batch.images.select(1, 0), draws)).to(context_.parameters);
+    }
+    const LossOutput loss = cross_entropy_loss(logits, batch.labels.to(context_.device), config_.label_smoothing);
+    // The mean over the local rows is the mean of the micro-batches' means, each by its share of rows.
+    const double share = static_cast<double>(batch.images.size(0)) / static_cast<double>(rows);
+    const bool last = &batch == &micro_batches.back();
+    scope.backward({loss.total}, {at::full_like(loss.total, share)}, last ? Last::kYes : Last::kNo);
+    add_share(report, loss, share);
+  }
+  return report;
+}
+
+Encoders CrossEntropyObjective::encoders() {
+  Encoders encoders;
+  encoders.image = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return unit_rows(features(images, at::Generator()), context_.parameters);
+  };
+  encoders.classify = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return model_.logits(features(images, at::Generator())).to(context_.parameters);
+  };
+  return encoders;
+}
+
+}  // namespace triptych

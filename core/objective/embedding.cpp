@@ -1,0 +1,60 @@
+// Normalisation, labels, evaluation mode.
+#include "core/objective/embedding.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "core/base/errors.h"
+
+namespace triptych {
+
+at::Tensor unit_rows(const at::Tensor& rows, at::ScalarType dtype) {
+  const at::Tensor wide = rows.to(dtype);
+  return wide / wide.norm(2, -1, /*keepdim=*/true).clamp_min(1e-12);
+}
+
+at::Tensor all_labels(std::span<const Batch> micro_batches, at::Device device) {
+  std::vector<at::Tensor> labels;
+  for (const auto& batch : micro_batches) labels.push_back(batch.labels);
+  return at::cat(labels).to(device);
+}
+
+void check_labelled(const CorpusFacts& facts, const std::string& objective) {
+  if (facts.num_labels > 0) return;
+  throw ConfigError("objective.name: " + objective + " needs a label for every record, but the corpora have none; " +
+                    "use corpora of kind image_label, or objective unicl or clip");
+}
+
+void add_share(LossReport& report, const LossOutput& loss, double share) {
+  const bool first = !report.total.defined();
+  report.total = first ? loss.total.detach() * share : report.total + loss.total.detach() * share;
+  for (std::size_t i = 0; i < loss.terms.size(); ++i) {
+    if (first) {
+      report.terms.push_back({loss.terms[i].name, loss.terms[i].value * share});
+    } else {
+      report.terms[i].value = report.terms[i].value + loss.terms[i].value * share;
+    }
+  }
+}
+
+std::int64_t image_size(const ModelConfig& model) {
+  return std::visit([](const auto& tower) { return tower.image_size; }, model.image);
+}
+
+TextForm text_form(const ModelConfig& model) {
+  return std::visit([](const auto& tower) { return TextForm{.tokenizer = tower.tokenizer, .context = tower.context}; },
+                    model.text);
+}
+
+EvaluationMode::EvaluationMode(Module& module)
+    : module_(module), was_training_(module.training()), was_grad_(c10::GradMode::is_enabled()) {
+  module_.set_training(false);
+  c10::GradMode::set_enabled(false);
+}
+
+EvaluationMode::~EvaluationMode() {
+  c10::GradMode::set_enabled(was_grad_);
+  module_.set_training(was_training_);
+}
+
+}  // namespace triptych

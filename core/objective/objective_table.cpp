@@ -1,0 +1,59 @@
+// The objectives by name: one overload each. To add one: a section in objective_config.h, its file, an overload here, a
+// test.
+#include "core/objective/objective_table.h"
+
+#include <ATen/ATen.h>
+
+#include "core/objective/contrastive.h"
+#include "core/objective/cross_entropy.h"
+#include "core/objective/supcon.h"
+#include "losses/clip.h"
+#include "losses/unicl.h"
+
+namespace triptych {
+namespace {
+
+struct Parts {
+  const ModelConfig& model;
+  const CorpusFacts& facts;
+  const BuildContext& context;
+};
+
+UniclDirections directions_of(const std::string& text) {
+  if (text == "rows") return UniclDirections::kRows;
+  if (text == "columns") return UniclDirections::kColumns;
+  return UniclDirections::kBoth;
+}
+
+std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
+  const PairLoss loss = [directions = directions_of(config.directions)](
+                            const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor& labels_b,
+                            const at::Tensor& scale, Collectives& comm) {
+    return unicl_loss(image_bd, text_bd, labels_b, scale, comm, directions);
+  };
+  return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+}
+
+std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
+  const PairLoss loss = [](const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor&,
+                           const at::Tensor& scale,
+                           Collectives& comm) { return clip_loss(image_bd, text_bd, scale, comm); };
+  return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+}
+
+std::unique_ptr<Objective> make(const CrossEntropyConfig& config, const Parts& parts) {
+  return std::make_unique<CrossEntropyObjective>(config, parts.model, parts.facts, parts.context);
+}
+
+std::unique_ptr<Objective> make(const SupConConfig& config, const Parts& parts) {
+  return std::make_unique<SupConObjective>(config, parts.model, parts.facts, parts.context);
+}
+
+}  // namespace
+
+std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const ModelConfig& model,
+                                          const CorpusFacts& facts, const BuildContext& context) {
+  return std::visit([&](const auto& config) { return make(config, Parts{model, facts, context}); }, objective);
+}
+
+}  // namespace triptych

@@ -1,0 +1,57 @@
+// Two views of each picture under the SupCon loss.
+#include "core/objective/supcon.h"
+
+#include <ATen/ATen.h>
+
+#include "core/model/image_preprocess.h"
+#include "core/model/initial_weights.h"
+#include "core/model/model_factory.h"
+#include "core/objective/embedding.h"
+#include "core/objective/gradient_cache.h"
+#include "losses/supcon.h"
+
+namespace triptych {
+
+SupConObjective::SupConObjective(const SupConConfig& config, const ModelConfig& model, const CorpusFacts& facts,
+                                 const BuildContext& context)
+    : config_(config),
+      facts_(facts),
+      context_(context),
+      needs_({.views = 2, .labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
+      model_(make_image_tower(model, model.embed_dim, Initializer(context.seed, "visual"))) {
+  check_labelled(facts, SupConConfig::kTag);
+  load_initial_weights(model_, model.init_from);
+  model_.to(context.device, context.parameters);
+}
+
+at::Tensor SupConObjective::features(const at::Tensor& images, const at::Generator& draws) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+}
+
+LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
+  CachedForward forward;
+  forward.micro_batches = micro_batches.size();
+  forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
+    const Batch& batch = micro_batches[i];
+    const auto autocast = scope.autocast(context_.device);
+    const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
+    const at::Tensor view_nd = model_.visual().project(features(batch.images.flatten(0, 1), draws));
+    const at::Tensor view_bvd = view_nd.unflatten(0, {batch.images.size(0), batch.images.size(1)});
+    return {unit_rows(view_bvd, context_.parameters)};
+  };
+  forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>&) {
+    return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm());
+  };
+  return accumulate_cached(forward, scope);
+}
+
+Encoders SupConObjective::encoders() {
+  Encoders encoders;
+  encoders.image = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return unit_rows(features(images, at::Generator()), context_.parameters);
+  };
+  return encoders;
+}
+
+}  // namespace triptych
