@@ -17,8 +17,11 @@ CallBackend::Work start(c10d::Backend& inner, const CollectiveCall& call, at::Te
       return inner._allgather_base(out, in, {});
     case c10d::OpType::_REDUCE_SCATTER_BASE:
       return inner._reduce_scatter_base(out, in, {});
-    default:
-      return inner.barrier({.device_ids = {device.index()}});
+    default: {
+      c10d::BarrierOptions options;
+      options.device_ids = {device.index()};
+      return inner.barrier(options);
+    }
   }
 }
 
