@@ -22,9 +22,29 @@ std::string code(const std::string& text) {
   return text.empty() ? "" : "`" + cell(text) + "`";
 }
 
+std::string sentence(std::string text) {
+  if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text.back() == '.' ? text : text + ".";
+}
+
 std::string table_row(const FieldInfo& field) {
   return "| `" + field.path + "` | " + field.type + " | " + code(field.standard) + " | " + cell(field.allowed) + " | " +
          cell(field.help) + " |\n";
+}
+
+/// Heading, the table of what is always there, then a table for each kind in which there is more.
+std::string section_markdown(const std::string& section, const FieldList& fields) {
+  static const std::string kTableHead = "\n| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
+  std::string heading = "## `" + section + "`\n", always, by_kind, kind;
+  for (const auto& field : fields) {
+    if (top_section(field.path) != section) continue;
+    if (field.path == section && !field.help.empty()) heading += "\n" + sentence(field.help) + "\n";
+    if (field.path == section && field.type == "section") continue;
+    if (!field.kind.empty() && field.kind != kind) by_kind += "\nWith `" + field.kind + "`:\n" + kTableHead;
+    kind = field.kind;
+    (kind.empty() ? always : by_kind) += table_row(field);
+  }
+  return heading + (always.empty() ? "" : kTableHead + always) + by_kind;
 }
 
 }  // namespace
@@ -50,26 +70,13 @@ std::string config_help(const FieldList& fields, const std::string& section) {
 }
 
 std::string config_markdown(const FieldList& fields) {
-  static const std::string kTableHead = "\n| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
-  std::string text, section, kind;
-  bool in_table = false;
+  std::vector<std::string> sections;
   for (const auto& field : fields) {
-    if (top_section(field.path) != section) {
-      section = top_section(field.path);
-      kind.clear();
-      in_table = false;
-      text += (text.empty() ? "## `" : "\n## `") + section + "`\n\n" + field.help + ".\n";
-      if (field.path == section && field.type == "section") continue;
-    }
-    if (field.kind != kind) {
-      kind = field.kind;
-      in_table = false;
-      if (!kind.empty()) text += "\nWith `" + kind + "`:\n";
-    }
-    if (!in_table) text += kTableHead;
-    in_table = true;
-    text += table_row(field);
+    const auto section = top_section(field.path);
+    if (sections.empty() || sections.back() != section) sections.push_back(section);
   }
+  std::string text;
+  for (const auto& section : sections) text += (text.empty() ? "" : "\n") + section_markdown(section, fields);
   return text;
 }
 

@@ -19,13 +19,13 @@
 namespace triptych {
 
 struct FieldInfo {
-  std::string path;      ///< "optimizer.lr"; elements of lists as "eval[].every"
-  std::string kind;      ///< "objective.name: unicl": only in this alternative of a union. Empty: always
-  std::string type;      ///< "number", "list of text", "duration", "section", ...
-  std::string standard;  ///< default as YAML; empty for sections
-  std::string allowed;   ///< bounds, choices, kinds of a union
-  std::string help;
-  std::string tag_key;  ///< of a union: the key that tells the kinds apart
+  std::string path = {};      ///< "optimizer.lr"; elements of lists as "eval[].every"
+  std::string kind = {};      ///< "objective.name: unicl": only in this alternative of a union. Empty: always
+  std::string type = {};      ///< "number", "list of text", "duration", "section", ...
+  std::string standard = {};  ///< default as YAML; empty for sections
+  std::string allowed = {};   ///< bounds, choices, kinds of a union
+  std::string help = {};
+  std::string tag_key = {};  ///< of a union: the key that tells the kinds apart
 };
 
 template <class T>
@@ -117,7 +117,7 @@ void describe_value(FieldInfo about, const Limit&, const std::variant<Kinds...>&
   about.tag_key = union_tag_key<Kinds...>();
   about.type = "section by " + about.tag_key;
   about.allowed = about.tag_key + ": " + join({Kinds::kTag...}, ", ");
-  const auto prefix = config_path(path, about.tag_key) + ": ";
+  const auto prefix = (about.kind.empty() ? "" : about.kind + ", ") + config_path(path, about.tag_key) + ": ";
   out.push_back(std::move(about));
   const auto describe_kind = [&]<class Kind>() {
     const auto* chosen = std::get_if<Kind>(&value);

@@ -119,11 +119,11 @@ void read_value(const YamlNode& node, const std::string& path, const Limit&, std
 
 // ---- Whole configurations ----
 
-/// Strict read: what the tree does not name keeps its default. Throws ConfigError.
+/// Strict read: what the tree does not name keeps its default; an empty document (null) names nothing. Throws ConfigError.
 template <Section T>
 T read_config(const YamlNode& root) {
   T config;
-  read_section(root, "", "", config);
+  read_section(root.is_null() ? yaml_map() : root, "", "", config);
   return config;
 }
 
