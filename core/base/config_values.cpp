@@ -234,7 +234,7 @@ void SectionReader::finish() const {
     const auto near = nearest(entry.key, known_);
     config_error(entry.key_place, config_path(path_, shown(entry.key).substr(1, shown(entry.key).size() - 2)),
                  "unknown key (its value: " + shown(entry.value) + ")" + (near ? "; did you mean " + *near + "?" : "") +
-                     " Known here: " + join(known_, ", "));
+                     "; known here: " + join(known_, ", "));
   }
 }
 

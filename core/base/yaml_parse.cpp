@@ -129,6 +129,7 @@ class TreeBuilder : public YAML::EventHandler {
       check_key(frame, node);
       frame.key = std::move(node);
     } else {
+      if (node.is_null()) node.place = frame.key->place;  // yaml-cpp gives the place of whatever comes next
       frame.node.entries.push_back({frame.key->scalar, frame.key->place, std::move(node)});
       frame.key.reset();
     }
@@ -183,7 +184,8 @@ void check_bytes(std::string_view text, const TreeBuilder& builder) {
 YamlNode parse_yaml(std::string_view text, const std::string& source, bool with_lines) {
   TreeBuilder builder(std::make_shared<const std::string>(source), with_lines);
   check_bytes(text, builder);
-  std::istringstream stream{std::string(text)};
+  // yaml-cpp takes the end of the file for the end of a quoted text. A document end inside quotes it does refuse.
+  std::istringstream stream(std::string(text) + (text.empty() || text.back() == '\n' ? "...\n" : "\n...\n"));
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);

@@ -40,9 +40,9 @@ class ConfigLayers : public testing::Test {
 };
 
 TEST_F(ConfigLayers, MapsMergeListsAndValuesAreReplaced) {
-  file("base.yaml", "a: {x: 1, y: [1, 2, 3], z: {p: 1, q: 2}}\nb: 5\n");
-  file("top.yaml", "extends: base.yaml\na: {y: [9], z: {q: 3}}\nc: 6\n");
-  EXPECT_EQ(loaded("top.yaml"), "{a: {x: 1, y: [9], z: {p: 1, q: 3}}, b: 5, c: 6}");
+  file("base.yaml", "a: {x: 1, v: [1, 2, 3], z: {p: 1, q: 2}}\nb: 5\n");
+  file("top.yaml", "extends: base.yaml\na: {v: [9], z: {q: 3}}\nc: 6\n");
+  EXPECT_EQ(loaded("top.yaml"), "{a: {x: 1, v: [9], z: {p: 1, q: 3}}, b: 5, c: 6}");
 }
 
 TEST_F(ConfigLayers, ValuesKeepThePlaceOfTheirOwnFile) {

@@ -96,7 +96,7 @@ TEST(Log, LogFileGetsTheSameLinesAndIsAppendedTo) {
     log_info("after");
   });
   const auto text = read_file(path);
-  EXPECT_THAT(text, testing::MatchesRegex("earlier\n....-..-.. ..:..:......... inside\n"));
+  EXPECT_THAT(text, testing::MatchesRegex("earlier\n....-..-.. ..:..:...... inside\n"));
 }
 
 TEST(Log, AnUnwritableLogFileIsAStorageError) {
