@@ -164,6 +164,8 @@ void check_bytes(std::string_view text, const TreeBuilder& builder) {
     const auto c = static_cast<unsigned char>(text.front());
     const auto length = utf8_length(text);
     if (length == 0) fail(builder.place(mark), "not UTF-8: byte " + shown(text.substr(0, 1)));
+    if (c == '%' && mark.column == 0)
+      fail(builder.place(mark), "directives (%) are not allowed at the start of a line");
     if (c == '\t') fail(builder.place(mark), "tab character; use spaces (inside quotes: \"\\t\")");
     if (c == 0) fail(builder.place(mark), "NUL byte; is this a text file?");
     if ((c < 0x20 && c != '\n' && c != '\r') || c == 0x7f) {

@@ -185,7 +185,8 @@ const std::vector<Broken>& broken_files() {
       {"closing_bracket", "run_name: ]\n", "1:11", {"this is no YAML"}},
       {"reserved_character", "run_name: @a\n", "1:11", {"this is no YAML"}},
       {"list_in_map", "run_name: a\n- b\n", "2:1", {"this is no YAML"}},
-      {"yaml_3", "%YAML 3.0\n---\nrun_name: a\n", "1:1", {"this is no YAML"}},
+      {"directive", "%YAML 1.2\n---\nrun_name: a\n", "1:1", {"directives"}},
+      {"percent_for_hash", "run_name: a\n%data: {workers: 2}\n", "2:1", {"directives"}},
   };
   return files;
 }
