@@ -5,7 +5,7 @@
 
 namespace triptych {
 
-LossOutput cross_entropy_loss(const at::Tensor& logits_bc, const at::Tensor& labels_b, double label_smoothing) {
+LossOutput softmax_cross_entropy(const at::Tensor& logits_bc, const at::Tensor& labels_b, double label_smoothing) {
   TORCH_CHECK(logits_bc.dim() == 2 && labels_b.dim() == 1 && logits_bc.size(0) == labels_b.size(0),
               "cross_entropy needs logits [b, C] and labels [b], got ", logits_bc.sizes(), " and ", labels_b.sizes());
   const at::Tensor log_share_bc = at::log_softmax(logits_bc, 1);

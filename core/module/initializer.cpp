@@ -2,10 +2,10 @@
 #include "core/module/initializer.h"
 
 #include <ATen/ATen.h>
-#include <xxhash.h>
 
 #include <cmath>
 
+#include "core/base/hash.h"
 #include "core/base/random_key.h"
 #include "core/module/keyed_random.h"
 
@@ -13,7 +13,7 @@ namespace triptych {
 
 at::Generator Initializer::generator(const std::string& name) const {
   const std::string path = full(name);
-  return keyed_generator(random_key(seed_, Purpose::kInit, {XXH64(path.data(), path.size(), 0)}), at::kCPU);
+  return keyed_generator(random_key(seed_, Purpose::kInit, {xxh64(path)}), at::kCPU);
 }
 
 at::Tensor Initializer::normal(const std::string& name, at::IntArrayRef shape, double deviation) const {

@@ -27,17 +27,6 @@ std::string system_message() {
   return std::strerror(errno);
 }
 
-/// Owns a descriptor.
-struct File {
-  explicit File(int descriptor) : number(descriptor) {}
-  ~File() {
-    if (number >= 0) ::close(number);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int number;
-};
-
 void read_fully(int file, void* into, std::uint64_t bytes, std::uint64_t offset, const std::filesystem::path& path) {
   auto* place = static_cast<char*>(into);
   while (bytes > 0) {
@@ -79,30 +68,25 @@ std::string header_of(const std::vector<const NamedTensor*>& ordered,
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) : path_(path) {
-  File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.number < 0) throw CheckpointError(path.string() + ": cannot be opened: " + system_message());
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
+    : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+  if (file_.get() < 0) throw CheckpointError(path.string() + ": cannot be opened: " + system_message());
   struct stat status {};
-  if (::fstat(file.number, &status) != 0 || !S_ISREG(status.st_mode))
+  if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode))
     throw CheckpointError(path.string() + ": not a file");
   const auto size = static_cast<std::uint64_t>(status.st_size);
   std::uint64_t length = 0;
   if (size < sizeof(length))
     throw CheckpointError(path.string() + ": not a sound safetensors file: shorter than 8 bytes");
-  read_fully(file.number, &length, sizeof(length), 0, path);
+  read_fully(file_.get(), &length, sizeof(length), 0, path);
   if (length > kLongestHeader || length > size - sizeof(length)) {
     throw CheckpointError(path.string() + ": not a sound safetensors file: claims a header of " +
                           std::to_string(length) + " bytes in a file of " + std::to_string(size));
   }
   std::string json(length, '\0');
-  read_fully(file.number, json.data(), length, sizeof(length), path);
+  read_fully(file_.get(), json.data(), length, sizeof(length), path);
   data_start_ = sizeof(length) + length;
   header_ = parse_safetensors_header(json, size - data_start_, path.string());
-  std::swap(file_, file.number);
-}
-
-SafetensorsReader::~SafetensorsReader() {
-  if (file_ >= 0) ::close(file_);
 }
 
 at::Tensor SafetensorsReader::read(const std::string& name) const {
@@ -110,7 +94,7 @@ at::Tensor SafetensorsReader::read(const std::string& name) const {
   if (found == header_.tensors.end()) throw CheckpointError(path_.string() + ": has no tensor '" + name + "'");
   const StoredTensor& stored = found->second;
   at::Tensor tensor = at::empty(stored.shape, stored.dtype);
-  read_fully(file_, tensor.mutable_data_ptr(), stored.end - stored.begin, data_start_ + stored.begin, path_);
+  read_fully(file_.get(), tensor.mutable_data_ptr(), stored.end - stored.begin, data_start_ + stored.begin, path_);
   return tensor;
 }
 
@@ -139,23 +123,11 @@ std::uint64_t write_safetensors(const std::vector<NamedTensor>& tensors,
 
 void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata) {
-  const auto fail = [&](const char* what) {
-    throw StorageError(path.string() + ": " + what + ": " + system_message());
-  };
-  File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (file.number < 0) fail("cannot be created");
-  write_safetensors(tensors, metadata, [&](const void* data, std::size_t bytes) {
-    const auto* place = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t written = ::write(file.number, place, std::min<std::size_t>(bytes, 1U << 30));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail("write failed");
-      place += written;
-      bytes -= static_cast<std::size_t>(written);
-    }
-  });
-  if (::fsync(file.number) != 0) fail("fsync failed");
-  if (::close(std::exchange(file.number, -1)) != 0) fail("close failed");
+  FileHandle file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (file.get() < 0) throw storage_error("cannot create", path, errno);
+  write_safetensors(tensors, metadata,
+                    [&](const void* data, std::size_t bytes) { write_fully(file.get(), data, bytes, path); });
+  if (::fsync(file.get()) != 0 || !file.close()) throw storage_error("cannot write", path, errno);
 }
 
 }  // namespace triptych

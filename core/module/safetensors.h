@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/atomic_file.h"
 #include "core/module/module.h"
 
 namespace triptych {
@@ -37,9 +38,6 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);
-  ~SafetensorsReader();
-  SafetensorsReader(const SafetensorsReader&) = delete;
-  SafetensorsReader& operator=(const SafetensorsReader&) = delete;
 
   const std::map<std::string, StoredTensor>& tensors() const { return header_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
@@ -51,7 +49,7 @@ class SafetensorsReader {
   std::filesystem::path path_;
   SafetensorsHeader header_;
   std::uint64_t data_start_ = 0;
-  int file_ = -1;
+  FileHandle file_;
 };
 
 /// Takes the next bytes of a file.
