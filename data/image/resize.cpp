@@ -12,22 +12,14 @@
 #include <string>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
-// One binary: the widest version the machine has is picked when the program starts. Sums are integers: same bytes.
-#define TRIPTYCH_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define TRIPTYCH_CLONES
-#endif
+#include "data/image/weighted_sum.h"
 
 namespace triptych {
 namespace {
 
-constexpr int kBits = 22;   // fraction bits of a weight: 8 bits of pixel and 2 of overshoot still fit 32
-constexpr int kRows = 16;   // rows that the horizontal pass turns at once
-constexpr int kLanes = 48;  // bytes of one kernel call: 16 rows x 3 channels, or 48 neighbours in a row
+constexpr int kRows = 16;  // rows that the horizontal pass turns at once
 
 using Bytes16 = std::uint8_t __attribute__((vector_size(16)));
-using Ints16 = std::int32_t __attribute__((vector_size(64)));
 
 double cubic(double x) {
   constexpr double a = -0.5;
@@ -68,42 +60,13 @@ Filter make_filter(int in, int out, int start, int count) {
     }
     filter.taps.push_back({first, last - first, filter.weights.size()});
     for (const double weight : exact) {
-      const double fixed = (sum != 0 ? weight / sum : weight) * (1 << kBits);
+      const double fixed = (sum != 0 ? weight / sum : weight) * (1 << kWeightBits);
       filter.weights.push_back(static_cast<std::int32_t>(fixed < 0 ? fixed - 0.5 : fixed + 0.5));
     }
   }
   filter.first = filter.taps.front().first;
   filter.last = filter.taps.back().first + filter.taps.back().count;
   return filter;
-}
-
-// By reference, not by value: how vectors are passed depends on the instruction set.
-[[gnu::always_inline]] inline void add_weighted(Ints16& sum, const std::uint8_t* source, std::int32_t weight) {
-  Bytes16 pixels;
-  std::memcpy(&pixels, source, sizeof pixels);
-  sum += __builtin_convertvector(pixels, Ints16) * weight;
-}
-
-[[gnu::always_inline]] inline void round_and_clip(Ints16& sum, std::uint8_t* out) {
-  sum >>= kBits;
-  sum = sum < 0 ? 0 : sum;
-  sum = sum > 255 ? 255 : sum;
-  const Bytes16 bytes = __builtin_convertvector(sum, Bytes16);
-  std::memcpy(out, &bytes, sizeof bytes);
-}
-
-// out[0 .. 47] = sum over k of weights[k] * source[k * step + (0 .. 47)], rounded and clipped.
-[[gnu::always_inline]] inline void weighted_sum(const std::uint8_t* source, std::ptrdiff_t step,
-                                                const std::int32_t* weights, int count, std::uint8_t* out) {
-  Ints16 a = Ints16{} + (1 << (kBits - 1)), b = a, c = a;
-  for (int k = 0; k < count; ++k, source += step) {
-    add_weighted(a, source, weights[k]);
-    add_weighted(b, source + 16, weights[k]);
-    add_weighted(c, source + 32, weights[k]);
-  }
-  round_and_clip(a, out);
-  round_and_clip(b, out + 16);
-  round_and_clip(c, out + 32);
 }
 
 // Turns 16 x 16 bytes: out[i][j] = in[j][i]. Four rounds of a perfect shuffle.
@@ -143,29 +106,28 @@ void columns_to_rows(const std::uint8_t* columns, std::size_t bytes, std::uint8_
 }
 
 // The horizontal pass over 16 turned rows: one kernel call makes a pixel of each.
-TRIPTYCH_CLONES
-void filter_columns(const std::uint8_t* columns, const Filter& filter, bool flip, std::uint8_t* out) {
+void filter_columns(WeightedSum weighted_sum, const std::uint8_t* columns, const Filter& filter, bool flip,
+                    std::uint8_t* out) {
   const int width = static_cast<int>(filter.taps.size());
   for (int x = 0; x < width; ++x) {
     const auto& taps = filter.taps[static_cast<std::size_t>(x)];
-    weighted_sum(columns + static_cast<std::ptrdiff_t>(taps.first - filter.first) * kLanes, kLanes,
+    weighted_sum(columns + static_cast<std::ptrdiff_t>(taps.first - filter.first) * kSumLanes, kSumLanes,
                  &filter.weights[taps.weights], taps.count,
-                 out + static_cast<std::ptrdiff_t>(flip ? width - 1 - x : x) * kLanes);
+                 out + static_cast<std::ptrdiff_t>(flip ? width - 1 - x : x) * kSumLanes);
   }
 }
 
 // The vertical pass: rows of `rows_step` bytes, of which the first `bytes` count, to out[places][bytes].
-TRIPTYCH_CLONES
-void filter_rows(const std::uint8_t* rows, std::size_t rows_step, const Filter& filter, std::size_t bytes,
-                 std::uint8_t* out) {
-  std::uint8_t last[kLanes];
+void filter_rows(WeightedSum weighted_sum, const std::uint8_t* rows, std::size_t rows_step, const Filter& filter,
+                 std::size_t bytes, std::uint8_t* out) {
+  std::uint8_t last[kSumLanes];
   for (const auto& taps : filter.taps) {
     const std::uint8_t* source = rows + static_cast<std::size_t>(taps.first - filter.first) * rows_step;
-    for (std::size_t b = 0; b < bytes; b += kLanes) {
-      const std::size_t left = std::min<std::size_t>(bytes - b, kLanes);
+    for (std::size_t b = 0; b < bytes; b += kSumLanes) {
+      const std::size_t left = std::min<std::size_t>(bytes - b, kSumLanes);
       weighted_sum(source + b, static_cast<std::ptrdiff_t>(rows_step), &filter.weights[taps.weights], taps.count,
-                   left == kLanes ? out + b : last);
-      if (left < kLanes) std::memcpy(out + b, last, left);
+                   left == kSumLanes ? out + b : last);
+      if (left < kSumLanes) std::memcpy(out + b, last, left);
     }
     out += bytes;
   }
@@ -198,12 +160,13 @@ void check_boxes(const Image& image, Box region, Size scaled, Box window, std::s
 
 void resize_bicubic(const Image& image, Box region, Size scaled, Box window, bool flip, std::span<std::uint8_t> out) {
   check_boxes(image, region, scaled, window, out.size());
+  static const WeightedSum kernel = weighted_sum_kernels().front().run;
   const Filter across = make_filter(region.width, scaled.width, window.x, window.width);
   const Filter down = make_filter(region.height, scaled.height, window.y, window.height);
 
   const std::size_t in_bytes = static_cast<std::size_t>(across.last - across.first) * 3;
   const std::size_t out_bytes = static_cast<std::size_t>(window.width) * 3;
-  const std::size_t step = (out_bytes + kLanes - 1) / kLanes * kLanes;
+  const std::size_t step = (out_bytes + kSumLanes - 1) / kSumLanes * kSumLanes;
   const int height = down.last - down.first;
   const std::size_t padded_height = static_cast<std::size_t>((height + kRows - 1) / kRows * kRows);
   const auto columns = std::make_unique_for_overwrite<std::uint8_t[]>(in_bytes * kRows);
@@ -218,10 +181,10 @@ void resize_bicubic(const Image& image, Box region, Size scaled, Box window, boo
     for (int r = 0; r < kRows; ++r)
       block[r] = corner + static_cast<std::size_t>(std::min(top + r, height - 1)) * image_step;
     rows_to_columns(block, in_bytes, columns.get());
-    filter_columns(columns.get(), across, flip, narrow.get());
+    filter_columns(kernel, columns.get(), across, flip, narrow.get());
     columns_to_rows(narrow.get(), step, rows.get() + static_cast<std::size_t>(top) * step, step);
   }
-  filter_rows(rows.get(), step, down, out_bytes, out.data());
+  filter_rows(kernel, rows.get(), step, down, out_bytes, out.data());
 }
 
 }  // namespace triptych

@@ -39,20 +39,30 @@ std::string spelling(std::size_t place, std::uint8_t byte) {
   return {static_cast<char>(0xc0 | code >> 6), static_cast<char>(0x80 | (code & 0x3f))};
 }
 
-std::string read_gzip(const std::filesystem::path& path) {
+// The first `lines` lines of a gzip file, or all there are. CLIP uses a fifth of its file.
+std::string read_gzip(const std::filesystem::path& path, std::ptrdiff_t lines) {
   const std::string where = "CLIP merges " + path.string();
   gzFile file = gzopen(path.c_str(), "rb");
   if (!file) throw ConfigError(where + ": " + std::strerror(errno) + "; run scripts/setup, which fetches it");
   std::string text;
   char block[1 << 16];
-  int got;
-  while ((got = gzread(file, block, sizeof block)) > 0) text.append(block, static_cast<std::size_t>(got));
-  const bool whole = got == 0;
-  if (gzclose(file) != Z_OK || !whole)
+  int got = 0;
+  while (lines > 0 && (got = gzread(file, block, sizeof block)) > 0) {
+    text.append(block, static_cast<std::size_t>(got));
+    lines -= std::count(block, block + got, '\n');
+  }
+  if (gzclose_r(file) != Z_OK || got < 0)
     throw ConfigError(where + ": cut or damaged gzip data after " + std::to_string(text.size()) +
                       " bytes; delete it and run scripts/setup");
   return text;
 }
+
+// Looks strings up by a part of another, without a copy.
+struct StringHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+using SymbolIds = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
 }  // namespace
 
@@ -146,9 +156,9 @@ class WordMerger {
 }  // namespace
 
 ClipBpe::ClipBpe(const std::filesystem::path& merges_file) {
-  const std::string text = read_gzip(merges_file);
+  const std::string text = read_gzip(merges_file, kMergeCount + 1);
   auto merges = std::make_unique<Merges>();
-  std::unordered_map<std::string, std::int32_t> ids;
+  SymbolIds ids;
   ids.reserve(2 * kMergeCount);
   const auto order = bytes_in_order();
   for (std::size_t i = 0; i < order.size(); ++i) {
@@ -157,21 +167,25 @@ ClipBpe::ClipBpe(const std::filesystem::path& merges_file) {
     ids[spelling(i, order[i])] = id;
     ids[spelling(i, order[i]) + "</w>"] = id + 256;
   }
-  std::size_t begin = text.find('\n');  // after the comment line
+  std::string_view rest = text;
+  const auto next_line = [&] {
+    const std::size_t end = rest.find('\n');
+    const auto line = rest.substr(0, end == std::string_view::npos ? 0 : end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    return line;
+  };
+  next_line();  // a comment
   for (std::int32_t rank = 0; rank < kMergeCount; ++rank) {
-    const std::size_t end = begin == std::string::npos ? begin : text.find('\n', begin + 1);
-    const std::string line = end == std::string::npos ? "" : text.substr(begin + 1, end - begin - 1);
-    const std::size_t space = line.find(' ');
-    const auto left = ids.find(line.substr(0, space)),
-               right = ids.find(space < line.size() ? line.substr(space + 1) : "");
+    const std::string_view line = next_line();
+    const std::size_t space = std::min(line.find(' '), line.size());
+    const auto left = ids.find(line.substr(0, space)), right = ids.find(line.substr(std::min(space + 1, line.size())));
     if (left == ids.end() || right == ids.end())
-      throw ConfigError("CLIP merges " + merges_file.string() + ":" + std::to_string(rank + 2) + ": got '" + line +
-                        "', expected two known symbols, " + std::to_string(kMergeCount) +
+      throw ConfigError("CLIP merges " + merges_file.string() + ":" + std::to_string(rank + 2) + ": got '" +
+                        std::string(line) + "', expected two known symbols, " + std::to_string(kMergeCount) +
                         " lines in all; delete it and run scripts/setup");
     const auto pair = Merges::pair_of(left->second, right->second);
     merges->slot(pair) = {pair, kFirstMerge + rank};
     ids[left->first + right->first] = kFirstMerge + rank;
-    begin = end;
   }
   merges_ = std::move(merges);
 }

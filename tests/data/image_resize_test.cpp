@@ -10,6 +10,7 @@
 
 #include "core/base/random_key.h"
 #include "data/image/augment.h"
+#include "data/image/weighted_sum.h"
 #include "tests/data/golden_file.h"
 
 namespace triptych {
@@ -169,6 +170,25 @@ TEST(ResizeBicubic, LongThinPicturesCostNoMoreThanTheirWindow) {
   stretched_view(image, 224, out);
   const double mean = std::accumulate(out.begin(), out.end(), 0.0) / static_cast<double>(out.size());
   EXPECT_NEAR(mean, 127.5, 3);
+}
+
+TEST(WeightedSum, EveryInstructionSetGivesTheSameBytes) {
+  const auto kernels = weighted_sum_kernels();
+  ASSERT_STREQ(kernels.back().instruction_set, "portable");
+  RandomStream draws(random_key(9, Purpose::kTest));
+  std::vector<std::uint8_t> source(70 * 64);
+  for (int trial = 0; trial < 500; ++trial) {
+    for (auto& value : source) value = draws.below(3) ? static_cast<std::uint8_t>(draws.below(256)) : 255;
+    std::vector<std::int32_t> weights(static_cast<std::size_t>(draws.below(30)));
+    for (auto& weight : weights) weight = static_cast<std::int32_t>(draws.below(1 << 19)) - (1 << 18);
+    const std::ptrdiff_t step = 48 + draws.below(20);
+    std::vector<std::uint8_t> expected(kSumLanes), got(kSumLanes);
+    kernels.back().run(source.data(), step, weights.data(), static_cast<int>(weights.size()), expected.data());
+    for (const auto& kernel : kernels) {
+      kernel.run(source.data(), step, weights.data(), static_cast<int>(weights.size()), got.data());
+      ASSERT_EQ(got, expected) << kernel.instruction_set;
+    }
+  }
 }
 
 TEST(ResizeBicubic, RefusesBoxesThatLeaveTheirPicture) {

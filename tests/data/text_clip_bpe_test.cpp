@@ -200,8 +200,10 @@ TEST(MakeTokenizer, NamesWhatIsMissing) {
   {
     std::ifstream whole(TRIPTYCH_SOURCE_DIR "/assets/clip_bpe_merges.txt.gz", std::ios::binary);
     std::string bytes((std::istreambuf_iterator<char>(whole)), {});
-    std::ofstream(path, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+    std::ofstream(path, std::ios::binary) << bytes.substr(0, 50'000);
   }
+  EXPECT_THAT(message([&] { ClipBpe{path}; }), testing::HasSubstr("cut or damaged gzip"));
+  { std::ofstream(path, std::ios::binary) << "\x1f\x8b\x08" << std::string(200, 'x'); }
   EXPECT_THAT(message([&] { ClipBpe{path}; }), testing::HasSubstr("cut or damaged gzip"));
 }
 
