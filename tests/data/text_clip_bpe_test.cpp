@@ -92,6 +92,13 @@ TEST(ClipBpe, SpecialTokensCountAtTheStartOfAWordOnly) {
   EXPECT_EQ(std::count(swallowed.begin(), swallowed.end(), ClipBpe::kEnd), 0);
 }
 
+// Rare characters where OpenCLIP's pattern, which ignores case, has an opinion of its own. Ids from OpenCLIP 3.3.0.
+TEST(ClipBpe, SearchesThatIgnoreCase) {
+  EXPECT_EQ(tokenizer().encode("c^o\u0345"), (Ids{322, 317, 334}));  // the iota below vanishes
+  EXPECT_EQ(tokenizer().encode("'\u017f"), (Ids{6, 129, 379}));      // a long s after an apostrophe is 's
+  EXPECT_EQ(tokenizer().encode("<\u017ftart_of_text>"), (Ids{27, 129, 123, 16707, 62, 684, 62, 18169, 285}));
+}
+
 // The rule as published: look for the best pair in the whole word, merge it everywhere, repeat.
 std::vector<std::string> plain_merges(std::vector<std::string> word,
                                       const std::map<std::pair<std::string, std::string>, int>& ranks) {
