@@ -1,6 +1,8 @@
 // Writing, verifying and loading of one checkpoint folder.
 #include "core/train/checkpoint.h"
 
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -178,6 +180,24 @@ void load_checkpoint(const fs::path& folder, const VisitState& visit, const std:
   } catch (const CheckpointError& error) {
     throw CheckpointError(folder.string() + ": " + error.what());
   }
+}
+
+void load_checkpoint_model(const fs::path& folder, Module& module) {
+  const SafetensorsReader model(folder / kModel);
+  const c10::NoGradGuard no_grad;
+  for (const bool buffers : {false, true}) {
+    for (auto& [name, tensor] : buffers ? module.buffers() : module.parameters()) {
+      const auto stored = model.read(name);
+      if (stored.sizes() != tensor.sizes()) {
+        throw CheckpointError((folder / kModel).string() + ": " + name + " has another shape than this model's");
+      }
+      tensor.copy_(stored);
+    }
+  }
+}
+
+std::string checkpoint_config(const fs::path& folder) {
+  return read_file(folder / kConfig, 16 << 20);
 }
 
 }  // namespace triptych

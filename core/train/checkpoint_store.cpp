@@ -57,7 +57,7 @@ std::vector<std::int64_t> CheckpointStore::steps() const {
   return found;
 }
 
-std::optional<CheckpointStore::Found> CheckpointStore::newest_valid() const {
+std::optional<CheckpointStore::Found> CheckpointStore::newest_valid(bool look_only) const {
   const auto candidates = steps();
   std::string last_problem;
   for (const auto step : candidates) {
@@ -70,7 +70,8 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest_valid() const {
       return Found{candidate, std::move(manifest)};
     } catch (const CheckpointError& error) {
       last_problem = error.what();
-      log_warning(last_problem + "; set aside as " + set_aside(candidate, "bad").filename().string());
+      log_warning(look_only ? last_problem
+                            : last_problem + "; set aside as " + set_aside(candidate, "bad").filename().string());
     }
   }
   if (candidates.empty()) return std::nullopt;
@@ -116,11 +117,19 @@ void CheckpointWriter::poll() {
   if (running_.valid() && running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) collect();
 }
 
-void CheckpointWriter::save(SaveJob job) {
+void CheckpointWriter::save(const std::function<SaveJob()>& stage) {
+  wait();
+  SaveJob job;
+  try {
+    job = stage();
+  } catch (const StorageError& error) {
+    note_failure(error.what());
+    return;
+  }
   running_path_ = store_.path(job.manifest.step);
-  running_ = std::async(std::launch::async, [this, job = std::move(job)] {
+  running_ = std::async(std::launch::async, [this, work = std::move(job)] {
     const auto start = std::chrono::steady_clock::now();
-    write(job);
+    write(work);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
 }
@@ -152,12 +161,15 @@ void CheckpointWriter::collect() {
     failures_in_a_row_ = 0;
     log_info("saved " + running_path_.string() + " in " + human_duration(last_write_seconds_));
   } catch (const std::exception& error) {
-    ++failures_in_a_row_;
-    last_error_ = error.what();
-    log_warning("could not save " + running_path_.string() + ": " + last_error_ + " (failure " +
-                std::to_string(failures_in_a_row_) + " of " + std::to_string(config_.max_failures) +
-                " in a row that end the run; the older checkpoints are intact)");
+    note_failure(error.what());
   }
+}
+
+void CheckpointWriter::note_failure(const std::string& what) {
+  ++failures_in_a_row_;
+  last_error_ = what;
+  log_warning("could not save: " + what + " (failure " + std::to_string(failures_in_a_row_) + "; " +
+              std::to_string(config_.max_failures) + " in a row end the run; older checkpoints are intact)");
 }
 
 }  // namespace triptych

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <optional>
 #include <string>
@@ -26,7 +27,8 @@ class CheckpointStore {
   std::vector<std::int64_t> steps() const;
   /// The newest checkpoint whose every byte is as the manifest says. Damaged ones on the way are renamed to .bad with a
   /// warning. Nothing if there never was one; CheckpointError if there were only damaged ones.
-  std::optional<Found> newest_valid() const;
+  /// With `look_only` nothing is renamed.
+  std::optional<Found> newest_valid(bool look_only = false) const;
   /// Renames every checkpoint newer than `step` to .superseded: another branch of the run begins there.
   void supersede_after(std::int64_t step) const;
   /// Removes what killed processes left unfinished.
@@ -56,10 +58,10 @@ class CheckpointWriter {
   ~CheckpointWriter();  ///< waits
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
-  /// Waits for the previous save (before the caller takes its snapshot: at most one copy exists).
+  /// Waits for the save that is running.
   void wait();
-  /// Starts a save; call wait() first.
-  void save(SaveJob job);
+  /// Waits for the previous save, then lets `stage` copy the state (so at most one copy exists) and starts writing it.
+  void save(const std::function<SaveJob()>& stage);
   /// Looks, without waiting, whether a save has ended, and logs how.
   void poll();
   std::int64_t failures_in_a_row() const { return failures_in_a_row_; }
@@ -70,6 +72,7 @@ class CheckpointWriter {
   void write(const SaveJob& job) const;
   void prune(std::optional<std::int64_t> best_step) const;
   void collect();
+  void note_failure(const std::string& what);
   CheckpointStore store_;
   CheckpointConfig config_;
   RunGeometry geometry_;

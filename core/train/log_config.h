@@ -13,11 +13,13 @@ struct ProfileConfig {
   std::array<std::int64_t, 2> steps = {10, 12};
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
-    field("steps", c.steps, "first and last step (from 0) whose operators go to RUN/profile_rank*.json");
+    field("steps", c.steps,
+          "first and last step, as metrics.jsonl counts them, whose operators go to RUN/profile.json");
   }
   void validate() const {
-    if (steps[0] < 0 || steps[1] < steps[0])
-      throw FieldError("steps", "expected [first, last] with 0 <= first <= last");
+    if (steps[0] < 1 || steps[1] < steps[0]) {
+      throw FieldError("steps", "expected [first, last] with 1 <= first <= last");
+    }
   }
 };
 

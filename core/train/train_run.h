@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "core/base/errors.h"
-#include "core/base/yaml_tree.h"
 #include "core/train/train_config.h"
 #include "distributed/launch.h"
 
@@ -16,13 +15,18 @@ struct TrainRequest {
   std::string run_dir;          ///< empty: run.dir/run.name
   std::string resume = "auto";  ///< auto | never | path of a checkpoint
   std::vector<std::string> allow_change;  ///< keys that may differ from the saved configuration
+  std::string program = "triptych";       ///< name, version and revision, for environment.json and manifests
 };
 
 /// Collective. Returns kDone or kPreempted; throws typed errors.
 ExitCode run_training(const TrainRequest& request, Launch& launch);
+/// The same on any transport: what tests call with ranks that are threads.
+ExitCode run_training(const TrainRequest& request, const Place& place, Collectives& comm);
 
 /// `--dry-run`: opens the corpora, builds the model, checks memory and batch arithmetic; returns the table that is
 /// printed (parameters per tower, samples per epoch, steps, memory estimate). Trains nothing, writes nothing.
+/// Collective.
 std::string dry_run(const TrainRequest& request, Launch& launch);
+std::string dry_run(const TrainRequest& request, const Place& place, Collectives& comm);
 
 }  // namespace triptych

@@ -1,0 +1,70 @@
+// Sends errors as "code message" and throws them again.
+#include "core/train/agreement.h"
+
+#include "core/base/errors.h"
+
+namespace triptych {
+namespace {
+
+/// An error that is the same on every rank although its type alone does not say so.
+template <class Base>
+class OnEveryRank : public Base {
+ public:
+  using Base::Base;
+  bool agreed() const override { return true; }
+};
+
+[[noreturn]] void throw_typed(const std::string& sent) {
+  const auto space = sent.find(' ');
+  const auto code = static_cast<ExitCode>(std::stoi(sent));
+  const auto message = sent.substr(space + 1);
+  switch (code) {
+    case ExitCode::kUsage:
+      throw ConfigError(message);
+    case ExitCode::kNoCheckpoint:
+      throw OnEveryRank<CheckpointError>(message);
+    case ExitCode::kStorage:
+      throw OnEveryRank<StorageError>(message);
+    case ExitCode::kData:
+      throw OnEveryRank<DataError>(message);
+    default:
+      throw OnEveryRank<PeerError>(message);
+  }
+}
+
+/// "code message" of what `work` threw; empty if it did not.
+std::string caught(const std::function<void()>& work) {
+  try {
+    work();
+    return {};
+  } catch (const Error& error) {
+    return std::to_string(static_cast<int>(error.code())) + " " + error.what();
+  }
+}
+
+}  // namespace
+
+void agreed(Collectives& comm, const std::function<void()>& work) {
+  for (const auto& sent : comm.all_gather_text(caught(work))) {
+    if (!sent.empty()) throw_typed(sent);
+  }
+}
+
+std::string on_root(Collectives& comm, const std::function<std::string()>& work) {
+  std::string result;
+  const auto sent = comm.rank() == 0 ? caught([&] { result = work(); }) : std::string();
+  const auto answer = comm.broadcast_text(sent.empty() ? "+" + result : "-" + sent, 0);
+  if (answer[0] == '-') throw_typed(answer.substr(1));
+  return answer.substr(1);
+}
+
+void check_same_everywhere(Collectives& comm, const std::string& fact, const std::string& value) {
+  const auto values = comm.all_gather_text(value);
+  for (std::size_t rank = 1; rank < values.size(); ++rank) {
+    if (values[rank] == values[0]) continue;
+    throw ConfigError("the " + fact + " of rank " + std::to_string(rank) + " (" + values[rank] +
+                      ") is not that of rank 0 (" + values[0] + "); start every rank alike");
+  }
+}
+
+}  // namespace triptych

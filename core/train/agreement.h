@@ -1,0 +1,22 @@
+// Errors that all ranks agree on: what one rank throws, every rank throws, so that none is left waiting in a
+// collective.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "distributed/collectives.h"
+
+namespace triptych {
+
+/// Runs `work` on this rank. If it threw an Error on any rank, every rank throws the first such rank's error, typed by
+/// its exit code, with agreed() true. Any other exception leaves at once. Collective.
+void agreed(Collectives& comm, const std::function<void()>& work);
+
+/// The same for work that only rank 0 does; its text reaches every rank. Collective.
+std::string on_root(Collectives& comm, const std::function<std::string()>& work);
+
+/// Refuses to go on when `fact` ("program", "configuration") differs between ranks: ConfigError naming both ranks.
+/// Collective.
+void check_same_everywhere(Collectives& comm, const std::string& fact, const std::string& value);
+
+}  // namespace triptych

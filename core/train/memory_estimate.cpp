@@ -1,0 +1,73 @@
+// Arithmetic of memory. A transformer block keeps for backward, per token: two norms, packed q, k, v, attention's
+// output, two residual sums (8 widths) and the hidden layer before and after its activation (2 mlp_ratio widths).
+#include "core/train/memory_estimate.h"
+
+#include <ATen/ATen.h>
+
+#include "core/base/errors.h"
+#include "core/base/strings.h"
+#include "core/train/trainer.h"
+
+namespace triptych {
+namespace {
+
+template <class Tower>
+double tokens_of(const Tower& tower) {
+  if constexpr (requires { tower.patch_size; }) {
+    const double side = static_cast<double>(tower.image_size) / static_cast<double>(tower.patch_size);
+    return side * side + 1;
+  } else if constexpr (requires { tower.context; }) {
+    return static_cast<double>(tower.context);
+  } else {
+    return 0;
+  }
+}
+
+/// Values that one row keeps for backward.
+template <class Tower>
+double values_per_row(const Tower& tower) {
+  if constexpr (requires { tower.width, tower.depth, tower.mlp_ratio; }) {
+    return tokens_of(tower) * static_cast<double>(tower.width) * static_cast<double>(tower.depth) *
+           (8 + 2 * tower.mlp_ratio);
+  } else {
+    return 0;
+  }
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank) {
+  const auto precision = precision_of(config.train.precision);
+  const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
+  const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
+  const auto whole = [](double value) { return static_cast<std::int64_t>(value); };
+  const double parameters = static_cast<double>(objective.module().parameter_count());
+  const double values = std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
+                        std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
+  const auto spec = objective.needs();
+  const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
+  MemoryEstimate estimate;
+  estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
+  estimate.optimizer = whole(2 * parameters * bytes);
+  estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
+  estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
+                               picture * bytes * static_cast<double>(plan.micro_batch));
+  estimate.logits =
+      whole(6 * bytes * static_cast<double>(plan.local_batch) * static_cast<double>(plan.geometry.global_batch));
+  estimate.batches =
+      whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
+  return estimate;
+}
+
+void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config) {
+  if (estimate.total() <= available) return;
+  const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
+  const bool batch = estimate.batches + estimate.logits > estimate.activations;
+  const std::string key = batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
+                                : "train.micro_batch: " + std::to_string(config.train.micro_batch);
+  throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (activations " +
+                    size(estimate.activations) + ", logits " + size(estimate.logits) + ", batches " +
+                    size(estimate.batches) + "), a rank has " + size(available) + "; lower it, or shrink the model");
+}
+
+}  // namespace triptych

@@ -1,0 +1,83 @@
+// The rules of --resume.
+#include "core/train/resume.h"
+
+#include <algorithm>
+
+#include "core/base/errors.h"
+#include "core/train/run_changes.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::optional<ResumePoint> newest(const CheckpointStore& store) {
+  auto found = store.newest_valid();
+  if (!found) return std::nullopt;
+  return ResumePoint{std::move(*found), true};
+}
+
+ResumePoint named(const fs::path& path, const RunDirectory& directory, const CheckpointStore& store) {
+  auto folder = fs::absolute(path).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  if (!fs::is_directory(folder)) throw CheckpointError("--resume " + path.string() + ": there is no such folder");
+  std::error_code error;
+  const bool own = fs::equivalent(folder.parent_path(), directory.checkpoints(), error);
+  ResumePoint point{{folder, verify_checkpoint(folder)}, own};
+  if (own) {
+    store.supersede_after(point.checkpoint.manifest.step);
+  } else if (directory.holds_run() || !store.steps().empty()) {
+    throw ConfigError("--resume " + path.string() + " is a checkpoint of another run, but " +
+                      directory.path().string() + " already holds a run; choose another run.name");
+  }
+  return point;
+}
+
+}  // namespace
+
+std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const RunDirectory& directory,
+                                             const CheckpointStore& store) {
+  store.remove_unfinished();
+  std::optional<ResumePoint> point;
+  if (request.resume == "never") {
+    if (directory.holds_run() || !store.steps().empty()) {
+      throw ConfigError("--resume never: " + directory.path().string() +
+                        " already holds a run; choose another run.name, or continue it with --resume auto");
+    }
+  } else if (request.resume == "auto") {
+    point = newest(store);
+  } else {
+    point = named(request.resume, directory, store);
+  }
+  if (point) {
+    check_changes(checkpoint_config(point->checkpoint.path), request.config_text, request.allow_change);
+  }
+  return point;
+}
+
+void check_corpora(const Manifest& manifest, const std::string& fingerprint, const TrainRequest& request) {
+  if (manifest.corpus_fingerprint == fingerprint) return;
+  const auto& allowed = request.allow_change;
+  for (const char* key : {"data", "data.corpora"}) {
+    if (std::find(allowed.begin(), allowed.end(), key) != allowed.end()) return;
+  }
+  throw ConfigError("the corpora are not those of the checkpoint (fingerprint " + fingerprint + ", then " +
+                    manifest.corpus_fingerprint +
+                    "): shards were added, removed or changed. Put them back, or pass --allow-change data.corpora");
+}
+
+std::string environment_changes(const Manifest& manifest, std::int64_t ranks, std::int64_t threads,
+                                const std::string& device, const std::string& instruction_set) {
+  std::string changes;
+  const auto compare = [&](const std::string& what, const std::string& then, const std::string& now) {
+    if (then != now) changes += (changes.empty() ? "" : ", ") + what + " " + then + " -> " + now;
+  };
+  compare("ranks", std::to_string(manifest.ranks), std::to_string(ranks));
+  compare("threads", std::to_string(manifest.threads), std::to_string(threads));
+  compare("device", manifest.device, device);
+  compare("instruction set", manifest.instruction_set, instruction_set);
+  if (changes.empty()) return {};
+  return "resuming with " + changes + ": the same samples follow, but the last bits of numbers may differ";
+}
+
+}  // namespace triptych

@@ -1,0 +1,155 @@
+// Asks Linux and LibTorch.
+#include "core/train/run_environment.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/cpu/Utils.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <link.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <torch/headeronly/version.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+
+namespace triptych {
+namespace {
+
+constexpr double kMiB = 1024.0 * 1024.0;
+
+/// OMP_NUM_THREADS; else the cores this process is bound to; else all cores over the ranks of this host.
+int automatic_threads(const Place& place) {
+  if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr && std::atoi(text) > 0) return std::atoi(text);
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const int mine = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  if (mine < online) return std::max(1, mine);
+  return std::max(1, mine / std::max(1, place.local_size));
+}
+
+bool has_amx_bf16() {
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  const auto found = capabilities.find("amx_bf16");
+  return found != capabilities.end() && found->second.isBool() && found->second.toBool();
+}
+
+int find_build_id(dl_phdr_info* info, std::size_t, void* result) {
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& header = info->dlpi_phdr[i];
+    if (header.p_type != PT_NOTE) continue;
+    const char* note = reinterpret_cast<const char*>(info->dlpi_addr + header.p_vaddr);
+    const char* end = note + header.p_memsz;
+    while (note + sizeof(ElfW(Nhdr)) <= end) {
+      ElfW(Nhdr) head;
+      std::memcpy(&head, note, sizeof(head));
+      const char* name = note + sizeof(head);
+      const char* content = name + (head.n_namesz + 3) / 4 * 4;
+      if (head.n_type == NT_GNU_BUILD_ID && head.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0) {
+        *static_cast<std::string*>(result) = hash_text(xxh64(content, head.n_descsz));
+        return 1;
+      }
+      note = content + (head.n_descsz + 3) / 4 * 4;
+    }
+  }
+  return 1;  // the first object is the executable: look no further
+}
+
+}  // namespace
+
+std::vector<std::string> prepare_computation(const LoopConfig& config, const Place& place) {
+  std::vector<std::string> warnings;
+  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : automatic_threads(place));
+  auto& context = at::globalContext();
+  context.setBenchmarkCuDNN(false);  // timing would choose other kernels in a resumed run
+  context.setAllowTF32CuDNN(false);
+  context.setAllowTF32CuBLAS(false);
+  if (config.deterministic && place.device != "cpu") {
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);  // read when cuBLAS starts
+    context.setDeterministicCuDNN(true);
+    context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+    warnings.push_back("train.deterministic: only repeatable GPU algorithms are used; steps take longer");
+  }
+  if (config.precision == "fp64" && place.device != "cpu") {
+    warnings.push_back("train.precision fp64 is for tests: GPUs compute it many times slower");
+  }
+  if (config.precision == "bf16" && place.device == "cpu" && !has_amx_bf16()) {
+    warnings.push_back("train.precision bf16: this CPU has no AMX for it, so fp32 would be about twice as fast");
+  }
+  return warnings;
+}
+
+ComputeFacts compute_facts(const Place& place) {
+  return {place.size, at::get_num_threads(), place.device.substr(0, place.device.find(':')), at::get_cpu_capability()};
+}
+
+std::string program_identity() {
+  std::string id;
+  dl_iterate_phdr(find_build_id, &id);
+  return id.empty() ? hash_text(xxh64_of_file("/proc/self/exe")) : id;
+}
+
+std::string environment_json(const ComputeFacts& facts, const std::string& program,
+                             const std::vector<std::string>& hosts) {
+  char time_text[32];
+  const auto now = std::time(nullptr);
+  std::tm utc = {};
+  gmtime_r(&now, &utc);
+  std::strftime(time_text, sizeof(time_text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  const nlohmann::ordered_json json = {
+      {"program", program},       {"build_id", program_identity()}, {"libtorch", TORCH_VERSION},
+      {"started", time_text},     {"ranks", facts.ranks},           {"hosts", hosts},
+      {"threads", facts.threads}, {"device", facts.device},         {"instruction_set", facts.instruction_set}};
+  return json.dump(1) + "\n";
+}
+
+MemoryUse memory_use(at::Device device) {
+  MemoryUse use;
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  use.peak_rss_mb = static_cast<double>(usage.ru_maxrss) / 1024.0;
+  std::ifstream statm("/proc/self/statm");
+  double size = 0, resident = 0, shared = 0;
+  statm >> size >> resident >> shared;
+  use.private_rss_mb = (resident - shared) * static_cast<double>(sysconf(_SC_PAGESIZE)) / kMiB;
+  if (!device.is_cpu()) {
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    use.peak_gpu_mb = static_cast<double>(stats.allocated_bytes[0].peak) / kMiB;
+  }
+  return use;
+}
+
+std::int64_t total_memory(at::Device device) {
+  if (!device.is_cpu()) {
+    return static_cast<std::int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second);
+  }
+  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+}
+
+double seconds_since_process_start() {
+  std::ifstream file("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::istringstream fields(text.substr(text.rfind(')') + 2));  // the name before may hold anything
+  std::string skipped;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  double start_ticks = 0;
+  fields >> start_ticks;
+  timespec now = {};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) -
+         start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+}  // namespace triptych

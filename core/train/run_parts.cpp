@@ -1,0 +1,112 @@
+// Opens what a run consists of, and describes it.
+#include "core/train/run_parts.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+
+#include "core/base/hash.h"
+#include "core/base/strings.h"
+#include "core/objective/objective_table.h"
+#include "core/train/agreement.h"
+#include "core/train/trainer.h"
+
+namespace triptych {
+namespace {
+
+std::string tag_of(const ObjectiveConfig& objective) {
+  return std::visit([](const auto& config) { return std::string(config.kTag); }, objective);
+}
+
+/// Parameters by tower: OpenCLIP's names put the image tower under "visual.".
+std::map<std::string, std::int64_t> parameters_by_part(Objective& objective) {
+  std::map<std::string, std::int64_t> parts;
+  for (const auto& [name, tensor] : objective.module().parameters()) {
+    const bool image = name.starts_with("visual."), scale = name.find("logit_scale") != std::string::npos;
+    const bool head = name.starts_with("head.");
+    parts[image ? "image tower" : scale ? "logit scale" : head ? "head" : "text tower"] += tensor.numel();
+  }
+  return parts;
+}
+
+std::string row(const std::string& name, const std::string& value) {
+  constexpr std::size_t kColumn = 22;
+  return "  " + name + std::string(name.size() < kColumn ? kColumn - name.size() : 1, ' ') + value + "\n";
+}
+
+std::string size_text(std::int64_t bytes) {
+  return human_size(static_cast<std::uint64_t>(bytes));
+}
+
+/// The first rank of a host may have to write index files; the others then read them.
+void open_corpora(const TrainRequest& request, const Place& place, Collectives& comm, RunParts& parts) {
+  const auto open = [&] { parts.corpora = std::make_unique<CorpusSet>(request.config.data); };
+  agreed(comm, [&] {
+    if (place.local_rank == 0) open();
+  });
+  agreed(comm, [&] {
+    if (!parts.corpora) open();
+  });
+  check_same_everywhere(comm, "set of corpora", hash_text(parts.corpora->fingerprint()));
+}
+
+}  // namespace
+
+RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm) {
+  const auto& config = request.config;
+  check_same_everywhere(comm, "program", program_identity());
+  check_same_everywhere(comm, "configuration", hash_text(xxh64(request.config_text)));
+  RunParts parts;
+  parts.device = at::Device(place.device);
+  parts.warnings = prepare_computation(config.train, place);
+  parts.compute = compute_facts(place);
+  check_same_everywhere(comm, "number of threads", std::to_string(parts.compute.threads));
+  check_same_everywhere(comm, "instruction set", parts.compute.instruction_set);
+  open_corpora(request, place, comm, parts);
+  agreed(comm, [&] {
+    parts.facts = parts.corpora->facts(config.train.global_batch);
+    parts.plan = plan_steps(config, place.size, parts.facts.records_per_epoch);
+    parts.objective = make_objective(config.objective, config.model, parts.facts,
+                                     {.seed = static_cast<std::uint64_t>(config.run.seed),
+                                      .device = parts.device,
+                                      .parameters = precision_of(config.train.precision).parameters});
+    parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan);
+    parts.memory = estimate_memory(config, parts.plan, *parts.objective, place.rank);
+    const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
+    check_memory(parts.memory, total_memory(parts.device) / sharers, config);
+  });
+  return parts;
+}
+
+std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts) {
+  const auto& config = request.config;
+  const auto& plan = parts.plan;
+  std::string table;
+  table += row("run", config.run.name + ", seed " + std::to_string(config.run.seed));
+  table += row("ranks", std::to_string(place.size) + " (" + place.launcher + "), " + parts.compute.device + ", " +
+                            std::to_string(parts.compute.threads) + " threads each, " + parts.compute.instruction_set);
+  for (const auto& corpus : parts.corpora->corpora()) {
+    table += row("corpus " + corpus->config().name, human_count(corpus->size()) + " records, " + corpus->config().kind);
+  }
+  table += row("epoch", human_count(parts.facts.records_per_epoch) + " samples, " +
+                            human_count(parts.facts.num_labels) + " labels, " + config.data.mixing);
+  table += row("batch", std::to_string(plan.geometry.global_batch) + " = " + std::to_string(place.size) + " ranks x " +
+                            std::to_string(plan.local_batch / plan.micro_batch) + " micro-batches x " +
+                            std::to_string(plan.micro_batch) + " rows");
+  table += row("steps", human_count(plan.total_steps) + " (" + config.schedule.total.text() + "), warm-up " +
+                            human_count(plan.warmup_steps));
+  table += row("objective", tag_of(config.objective) + ", " + config.train.precision);
+  for (const auto& [name, count] : parameters_by_part(*parts.objective)) {
+    table += row(name, human_count(count) + " parameters");
+  }
+  table += row("learning rate", number_text(config.optimizer.lr) + ", " + config.schedule.shape + ", decay " +
+                                    number_text(config.optimizer.weight_decay) + ", clip " +
+                                    number_text(config.optimizer.clip_norm));
+  table +=
+      row("memory a rank", "about " + size_text(parts.memory.total()) + ": weights " + size_text(parts.memory.weights) +
+                               ", activations " + size_text(parts.memory.activations) + ", optimizer " +
+                               size_text(parts.memory.optimizer));
+  return table;
+}
+
+}  // namespace triptych

@@ -1,0 +1,253 @@
+// Complete or absent: every cut, every flipped bit, every missing file is refused, and the newest valid checkpoint is found.
+#include "core/train/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "core/base/atomic_file.h"
+#include "core/base/errors.h"
+#include "core/train/checkpoint_store.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tensors.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A state of every kind of item.
+struct SmallState {
+  at::Tensor weight = draw({1}, {4, 3}).to(at::kFloat), moment = draw({2}, {4, 3}), queue = at::arange(6, at::kLong);
+  std::int64_t steps = 7;
+  double best = 0.1;
+  std::string ids = "3 5 8 ";
+  VisitState visit() {
+    return [this](StateVisitor& visitor) {
+      visitor.tensor("weight", weight);
+      visitor.tensor("optimizer.moment", moment);
+      visitor.tensor("queue", queue);
+      visitor.integer("steps", steps);
+      visitor.real("best", best);
+      visitor.text("ids", ids);
+    };
+  }
+  bool operator==(const SmallState& other) const {
+    return weight.equal(other.weight) && moment.equal(other.moment) && queue.equal(other.queue) &&
+           steps == other.steps && best == other.best && ids == other.ids;
+  }
+  static SmallState blank() {
+    SmallState state;
+    state.weight.zero_();
+    state.moment.zero_();
+    state.queue.zero_();
+    state.steps = 0;
+    state.best = 0;
+    state.ids.clear();
+    return state;
+  }
+};
+
+const std::set<std::string> kModelNames = {"weight"};
+
+Manifest some_manifest(std::int64_t step) {
+  return {.step = step,
+          .samples_seen = step * 8,
+          .files = {},
+          .logs = {{"metrics.jsonl", 120}},
+          .config_xxh64 = "00",
+          .corpus_fingerprint = "11",
+          .device = "cpu",
+          .instruction_set = "AVX2",
+          .program = "test"};
+}
+
+fs::path write_step(const fs::path& folder, std::int64_t step) {
+  fs::create_directories(folder);
+  SmallState state;
+  state.steps = step;
+  const auto path = CheckpointStore(folder).path(step);
+  write_checkpoint(path, some_manifest(step), take_snapshot(state.visit(), kModelNames), "run: {name: a}\n");
+  return path;
+}
+
+TEST(Checkpoint, GivesBackEveryKindOfItem) {
+  const TempDir folder;
+  SmallState state, loaded = SmallState::blank();
+  ASSERT_FALSE(state == loaded);
+  const auto path = folder / "step_00000007";
+  write_checkpoint(path, some_manifest(7), take_snapshot(state.visit(), kModelNames), "a: 1\n");
+  auto manifest = verify_checkpoint(path);
+  EXPECT_EQ(manifest.files.size(), 3u);
+  manifest.files.clear();
+  EXPECT_EQ(manifest, some_manifest(7));
+  load_checkpoint(path, loaded.visit(), kModelNames);
+  EXPECT_TRUE(state == loaded);
+  EXPECT_EQ(checkpoint_config(path), "a: 1\n");
+  EXPECT_EQ(SafetensorsReader(path / "model.safetensors").tensors().size(), 1u);
+  EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
+}
+
+TEST(Checkpoint, RefusesAnotherModelWithATableAndLoadsNothing) {
+  const TempDir folder;
+  const auto path = write_step(folder.path(), 1);
+  auto other = SmallState::blank();
+  other.weight = at::zeros({5, 3});
+  std::int64_t extra = 3;
+  const VisitState visit = [&](StateVisitor& visitor) {
+    visitor.tensor("weight", other.weight);
+    visitor.tensor("optimizer.moment", other.moment);
+    visitor.integer("steps", other.steps);
+    visitor.real("best", other.best);
+    visitor.integer("extra", extra);
+    visitor.text("ids", other.ids);
+  };
+  try {
+    load_checkpoint(path, visit, kModelNames);
+    FAIL() << "accepted";
+  } catch (const CheckpointError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("weight: the checkpoint has Float [4, 3], this run Float [5, 3]"), std::string::npos) << text;
+    EXPECT_NE(text.find("extra: missing in the checkpoint"), std::string::npos) << text;
+    EXPECT_NE(text.find("queue: only in the checkpoint (Long [6])"), std::string::npos) << text;
+  }
+  EXPECT_EQ(other.steps, 0);
+  EXPECT_EQ(other.moment.abs().sum().item<double>(), 0);
+}
+
+TEST(Checkpoint, TwoItemsOfOneNameAreAMistake) {
+  SmallState state;
+  const VisitState twice = [&](StateVisitor& visitor) {
+    state.visit()(visitor);
+    visitor.integer("steps", state.steps);
+  };
+  EXPECT_THROW(take_snapshot(twice, kModelNames), std::logic_error);
+}
+
+TEST(Checkpoint, EveryCutIsRefused) {
+  const TempDir folder;
+  const auto path = write_step(folder.path(), 1);
+  for (const char* name : {"manifest.json", "model.safetensors", "state.safetensors", "config.yaml"}) {
+    const auto whole = read_file(path / name);
+    for (const std::size_t length : {std::size_t{0}, std::size_t{1}, whole.size() / 3, whole.size() / 2, whole.size() - 1}) {
+      std::ofstream(path / name, std::ios::binary) << whole.substr(0, length);
+      EXPECT_THROW(verify_checkpoint(path), CheckpointError) << name << " cut at " << length;
+    }
+    std::ofstream(path / name, std::ios::binary) << whole << '\n';
+    EXPECT_THROW(verify_checkpoint(path), CheckpointError) << name << " longer";
+    fs::remove(path / name);
+    EXPECT_THROW(verify_checkpoint(path), CheckpointError) << name << " missing";
+    std::ofstream(path / name, std::ios::binary) << whole;
+    EXPECT_NO_THROW(verify_checkpoint(path));
+  }
+}
+
+TEST(Checkpoint, EveryFlippedBitIsRefused) {
+  const TempDir folder;
+  const auto path = write_step(folder.path(), 1);
+  int refused = 0, flips = 0;
+  for (const char* name : {"manifest.json", "model.safetensors", "state.safetensors", "config.yaml"}) {
+    const auto whole = read_file(path / name);
+    const std::size_t stride = std::string(name) == "manifest.json" ? 1 : 13;
+    for (std::size_t bit = 0; bit < whole.size() * 8; bit += stride, ++flips) {
+      auto damaged = whole;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+      std::ofstream(path / name, std::ios::binary) << damaged;
+      try {
+        verify_checkpoint(path);
+        ADD_FAILURE() << name << ": bit " << bit << " of byte " << bit / 8 << " was not noticed";
+      } catch (const CheckpointError&) {
+        ++refused;
+      }
+    }
+    std::ofstream(path / name, std::ios::binary) << whole;
+  }
+  EXPECT_EQ(refused, flips);
+  EXPECT_GT(flips, 5000);
+}
+
+TEST(CheckpointStore, FallsBackToTheNewestValidAndSetsTheRestAside) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  EXPECT_FALSE(store.newest_valid().has_value());
+  for (const std::int64_t step : {5, 10, 100, 99999999}) write_step(folder.path(), step);
+  fs::create_directories(folder / "step_00000200.tmp");  // unfinished
+  std::ofstream((folder / "step_00000200.tmp") / "manifest.json") << "{";
+  fs::create_directories(folder / "step_300");  // not our name
+  fs::remove(store.path(99999999) / "manifest.json");
+  std::ofstream(store.path(100) / "state.safetensors") << "x";
+  EXPECT_EQ(store.newest_valid(/*look_only=*/true)->manifest.step, 10);
+  EXPECT_TRUE(fs::exists(store.path(100)));
+  const auto found = store.newest_valid();
+  EXPECT_EQ(found->manifest.step, 10);
+  EXPECT_TRUE(fs::exists(store.path(100).string() + ".bad"));
+  EXPECT_EQ(store.steps(), (std::vector<std::int64_t>{10, 5}));
+  store.remove_unfinished();
+  EXPECT_FALSE(fs::exists(folder / "step_00000200.tmp"));
+  store.supersede_after(5);
+  EXPECT_EQ(store.newest_valid()->manifest.step, 5);
+  fs::resize_file(store.path(5) / "config.yaml", 0);
+  EXPECT_THROW(store.newest_valid(), CheckpointError);  // all are damaged: never start from nothing in silence
+}
+
+TEST(CheckpointStore, AFolderOfAnotherStepIsNotTaken) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  write_step(folder.path(), 5);
+  fs::rename(store.path(5), store.path(50));
+  EXPECT_THROW(store.newest_valid(), CheckpointError);
+}
+
+SaveJob job_of(std::int64_t step, std::optional<std::int64_t> best) {
+  SmallState state;
+  state.steps = step;
+  return {some_manifest(step), take_snapshot(state.visit(), kModelNames), "a: 1\n", {}, best};
+}
+
+TEST(CheckpointWriter, KeepsLastEveryAndBest) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  CheckpointConfig config;
+  config.keep_last = 2;
+  config.keep_every = steps(40);
+  CheckpointWriter writer(store, config, {});
+  for (std::int64_t step = 10; step <= 100; step += 10) {
+    writer.save([&] { return job_of(step, step >= 30 ? std::optional<std::int64_t>(30) : std::nullopt); });
+  }
+  writer.wait();
+  EXPECT_EQ(store.steps(), (std::vector<std::int64_t>{100, 90, 80, 40, 30}));
+  EXPECT_EQ(writer.failures_in_a_row(), 0);
+}
+
+TEST(CheckpointWriter, AFullDiskIsSurvivedAndCounted) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  CheckpointWriter writer(store, {}, {});
+  writer.save([&] { return job_of(1, std::nullopt); });
+  writer.wait();
+  struct rlimit before = {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit tight = {200, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &tight);  // every write beyond 200 bytes fails, as on a full disk
+  writer.save([&] { return job_of(2, std::nullopt); });
+  writer.wait();
+  EXPECT_EQ(writer.failures_in_a_row(), 1);
+  writer.save([&]() -> SaveJob { throw StorageError("logs are held back"); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(writer.failures_in_a_row(), 2);
+  EXPECT_EQ(writer.last_error(), "logs are held back");
+  EXPECT_EQ(store.newest_valid()->manifest.step, 1);
+  EXPECT_FALSE(fs::exists(store.path(2).string() + ".tmp"));
+  writer.save([&] { return job_of(3, std::nullopt); });
+  writer.wait();
+  EXPECT_EQ(writer.failures_in_a_row(), 0);
+  EXPECT_EQ(store.newest_valid()->manifest.step, 3);
+}
+
+}  // namespace
+}  // namespace triptych
