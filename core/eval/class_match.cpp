@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/base/errors.h"
+#include "data/formats/class_names.h"
 
 namespace triptych {
 
@@ -12,7 +13,7 @@ std::vector<std::int64_t> match_classes(const std::vector<std::vector<std::strin
   std::unordered_map<std::string, std::int64_t> index_of;
   for (std::size_t index = 0; index < known.size(); ++index) {
     for (const auto& name : known[index])
-      index_of.emplace(normalise_class_name(name), static_cast<std::int64_t>(index));
+      index_of.emplace(normalized_name(name), static_cast<std::int64_t>(index));
   }
   std::vector<std::int64_t> matches;
   std::string missing;
@@ -20,7 +21,7 @@ std::vector<std::int64_t> match_classes(const std::vector<std::vector<std::strin
   for (const auto& synonyms : names) {
     std::int64_t match = -1;
     for (const auto& name : synonyms) {
-      const auto found = index_of.find(normalise_class_name(name));
+      const auto found = index_of.find(normalized_name(name));
       if (found != index_of.end() && match < 0) match = found->second;
     }
     if (match < 0 && ++num_missing <= 5) missing += (missing.empty() ? "'" : ", '") + synonyms.front() + "'";

@@ -1,0 +1,101 @@
+// `triptych bench loader|loss|step [CONFIG]`.
+#include <filesystem>
+
+#include "apps/bench_compute.h"
+#include "apps/commands.h"
+#include "apps/machine.h"
+#include "apps/result.h"
+#include "core/base/config_reader.h"
+#include "core/base/log.h"
+#include "core/objective/embedding.h"
+#include "core/train/run_environment.h"
+#include "core/train/train_config.h"
+#include "data/loader_bench.h"
+#include "distributed/launch.h"
+
+namespace triptych {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kDefaultConfig = "configs/quickstart.yaml";
+
+TrainConfig bench_config(const BenchArguments& arguments) {
+  const std::string path = arguments.config.empty() ? kDefaultConfig : arguments.config;
+  if (arguments.config.empty() && !std::filesystem::exists(path)) {
+    throw ConfigError("bench: there is no " + path + " here; name a CONFIG, or start it in the project's folder");
+  }
+  return load_config<TrainConfig>(path, arguments.set);
+}
+
+Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
+  auto data = config.data;
+  if (arguments.threads > 0) data.workers = arguments.threads;
+  LoaderBenchRequest request;
+  request.spec.form = text_form(config.model);
+  request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
+  request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
+  if (arguments.batch > 0) request.batch = arguments.batch;
+  request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
+  request.most_seconds = arguments.seconds;
+  request.seed = static_cast<std::uint64_t>(config.run.seed);
+  const CorpusSet corpora(data);
+  const auto report = bench_loader(corpora, data, request);
+  const auto row = [&](const std::string& stage, double seconds) {
+    const auto each = seconds * 1e3 / static_cast<double>(std::max<std::int64_t>(report.stages.rows, 1));
+    return Json{{"stage", stage}, {"seconds", seconds}, {"ms_a_sample", each}};
+  };
+  return {{"records", corpora.size()},
+          {"image_size", request.spec.image_size},
+          {"batch", request.batch},
+          {"workers", report.workers},
+          {"samples", report.samples},
+          {"seconds", report.seconds},
+          {"samples_per_s", report.samples_per_s},
+          {"mb_per_s", report.mb_per_s},
+          {"first_batch_s", report.first_batch_s},
+          {"bad_records", report.bad_records},
+          {"stages",
+           {row("read", report.stages.read_s), row("decode", report.stages.decode_s),
+            row("crop and resize", report.stages.resize_s), row("text", report.stages.text_s)}}};
+}
+
+Json compute_result(TrainConfig config, const BenchArguments& arguments) {
+  if (arguments.threads > 0) config.train.threads = arguments.threads;
+  if (arguments.batch > 0 && arguments.what == "step") {
+    config.train.global_batch = arguments.batch;
+    config.train.micro_batch = std::min(config.train.micro_batch, arguments.batch);
+  }
+  Launch launch({.device = config.train.device, .timeout_s = config.train.timeout_s});
+  start_log(launch.place().rank, launch.place().size);
+  for (const auto& warning : prepare_computation(config.train, launch.place())) log_warning(warning);
+  Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
+  std::vector<std::int64_t> rows = {256, 1024, 4096};
+  if (arguments.batch > 0) rows = {arguments.batch};
+  const auto figures = arguments.what == "loss" ? bench_loss(config, rows, arguments.seconds, launch)
+                                                : bench_step(config, arguments.seconds, launch);
+  result.update(figures);
+  return launch.place().rank == 0 ? result : Json();
+}
+
+}  // namespace
+
+ExitCode run_command(const BenchArguments& arguments) {
+  const auto config = bench_config(arguments);
+  if (arguments.image_size > 0 && arguments.what != "loader") {
+    throw ConfigError("bench " + arguments.what +
+                      ": --image-size is for the loader; use --set model.image.image_size=N");
+  }
+  if (arguments.what != "loader") {
+    const auto result = compute_result(config, arguments);
+    if (!result.is_null()) print_result(result, arguments.format);
+    return ExitCode::kDone;
+  }
+  if (environment_rank() > 0) {
+    throw ConfigError(
+        "bench loader measures one process; start it without mpirun, or use bench step for several ranks");
+  }
+  print_result(loader_result(config, arguments), arguments.format);
+  return ExitCode::kDone;
+}
+
+}  // namespace triptych

@@ -1,0 +1,71 @@
+// Finds, verifies and loads a checkpoint's model; the optimizer's state stays on disk.
+#include "apps/checkpoint_model.h"
+
+#include <variant>
+
+#include "core/base/config_reader.h"
+#include "core/base/log.h"
+#include "core/model/initial_weights.h"
+#include "core/objective/objective_table.h"
+#include "core/train/checkpoint_store.h"
+#include "core/train/trainer.h"
+#include "data/loader.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has_label_head(const ObjectiveConfig& objective) {
+  return std::holds_alternative<CrossEntropyConfig>(objective) || std::holds_alternative<SupConConfig>(objective);
+}
+
+}  // namespace
+
+ChosenCheckpoint choose_checkpoint(const fs::path& path) {
+  if (fs::exists(path / "manifest.json")) return {path, verify_checkpoint(path)};
+  const CheckpointStore store(path / "checkpoints");
+  std::string damage;
+  for (const auto step : store.steps()) {
+    try {
+      return {store.path(step), verify_checkpoint(store.path(step))};
+    } catch (const CheckpointError& error) {
+      damage = error.what();
+      log_warning(damage + "; taking the one before it");
+    }
+  }
+  throw CheckpointError(path.string() +
+                        " is neither a checkpoint (manifest.json) nor a run directory with a valid one" +
+                        (damage.empty() ? "" : ": " + damage));
+}
+
+TrainConfig saved_config(const fs::path& path) {
+  const auto file = path / "config.yaml";
+  if (!fs::exists(file)) {
+    throw CheckpointError(path.string() + " holds no config.yaml: neither a checkpoint nor a run directory");
+  }
+  return load_config<TrainConfig>(file);
+}
+
+CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path& checkpoint, at::Device device,
+                                      bool with_labels) {
+  CheckpointModel model;
+  DataConfig data = config.data;
+  // Without a label table the corpora need not exist here: a model can be evaluated where it was not trained.
+  if (!with_labels && !has_label_head(config.objective)) data.corpora.clear();
+  model.facts = CorpusSet(data).facts(config.train.global_batch);
+  ModelConfig towers = config.model;
+  towers.init_from = {};  // the checkpoint's weights replace whatever training began with
+  model.objective = make_objective(config.objective, towers, model.facts,
+                                   {.seed = static_cast<std::uint64_t>(config.run.seed),
+                                    .device = device,
+                                    .parameters = precision_of(config.train.precision).parameters});
+  try {
+    load_initial_weights(model.objective->module(), {.whole = (checkpoint / "model.safetensors").string()});
+  } catch (const ConfigError& error) {
+    throw CheckpointError(error.what());
+  }
+  return model;
+}
+
+}  // namespace triptych

@@ -1,0 +1,35 @@
+// A trained model from a checkpoint, ready to be evaluated.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/objective/objective.h"
+#include "core/train/checkpoint.h"
+#include "core/train/train_config.h"
+
+namespace triptych {
+
+struct ChosenCheckpoint {
+  std::filesystem::path folder;
+  Manifest manifest;
+};
+
+/// `path` is a checkpoint, or a run directory: then its newest valid checkpoint (damaged ones are passed over with a
+/// warning and left as they are). Verifies every file. Throws CheckpointError.
+ChosenCheckpoint choose_checkpoint(const std::filesystem::path& path);
+
+/// The configuration that a checkpoint or run directory was made with. Throws CheckpointError when there is none.
+TrainConfig saved_config(const std::filesystem::path& path);
+
+struct CheckpointModel {
+  CorpusFacts facts;  ///< labels only where `with_labels`
+  std::unique_ptr<Objective> objective;
+};
+/// Builds the objective of `config` on `device` and gives it the checkpoint's weights. `with_labels`: opens the
+/// training corpora for their label table; objectives with a classification head need it. Throws ConfigError,
+/// CheckpointError.
+CheckpointModel load_checkpoint_model(const TrainConfig& config, const std::filesystem::path& checkpoint,
+                                      at::Device device, bool with_labels);
+
+}  // namespace triptych

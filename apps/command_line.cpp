@@ -1,0 +1,213 @@
+// The grammar of the command line.
+#include "apps/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "core/base/strings.h"
+
+namespace triptych {
+namespace {
+
+const std::map<std::string, Format> kFormats = {{"table", Format::kTable}, {"json", Format::kJson}};
+constexpr const char* kSetHelp = "key.path=value: changes the configuration before it is read; may be repeated";
+
+void add_format(CLI::App& app, Format& format) {
+  app.add_option("--format", format, "table, or json: one object on stdout and nothing else there")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description(""))
+      ->option_text("table|json");
+}
+
+void add_set(CLI::App& app, std::vector<std::string>& set) {
+  app.add_option("--set", set, kSetHelp)->option_text("KEY=VALUE")->allow_extra_args(false);
+}
+
+/// Which subcommand was chosen, and everything that options write into.
+struct Parsed {
+  TrainArguments train;
+  EvalArguments eval;
+  InspectArguments inspect;
+  DoctorArguments doctor;
+  DataArguments data;
+  BenchArguments bench;
+};
+
+void declare_train(CLI::App& app, TrainArguments& a) {
+  auto* train =
+      app.add_subcommand("train", "Trains what CONFIG describes, or goes on with it. Works under mpirun -np N");
+  train->add_option("CONFIG", a.config, "YAML file of the run")->required()->option_text(" ");
+  add_set(*train, a.set);
+  train->add_option("--run-dir", a.run_dir, "folder of the run instead of run.dir/run.name")->option_text("DIR");
+  train
+      ->add_option("--resume", a.resume,
+                   "auto: go on if the run directory holds a valid checkpoint; never: refuse a directory that holds a "
+                   "run; or the folder of a checkpoint")
+      ->option_text("auto|never|PATH");
+  train->add_option("--allow-change", a.allow_change, "a key that may differ from the resumed run; may be repeated")
+      ->option_text("KEY")
+      ->allow_extra_args(false);
+  train->add_flag("--dry-run", a.dry_run,
+                  "opens the corpora, builds the model, prints sizes and steps; trains nothing");
+  train->add_flag("--print-config", a.print_config, "prints the resolved configuration and ends");
+}
+
+void declare_eval(CLI::App& app, EvalArguments& a) {
+  auto* eval = app.add_subcommand("eval", "Measures a checkpoint on held-out data. Works under mpirun -np N");
+  eval->add_option("WHAT", a.what, "zero-shot, retrieval, classify, knn or all")
+      ->required()
+      ->check(CLI::IsMember({"zero-shot", "retrieval", "classify", "knn", "all"}).description(""))
+      ->option_text(" ");
+  eval->add_option("CONFIG", a.config, "YAML file whose eval entries are used; default: those of the run")
+      ->option_text(" ");
+  eval->add_option("--checkpoint", a.checkpoint, "a checkpoint, or a run directory: its newest valid checkpoint")
+      ->required()
+      ->option_text("DIR");
+  add_set(*eval, a.set);
+  eval->add_option("--device", a.device, "instead of train.device")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}).description(""))
+      ->option_text("auto|cpu|cuda");
+  eval->add_option("--batch", a.batch, "rows of one forward")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  add_format(*eval, a.format);
+}
+
+void declare_inspect(CLI::App& app, InspectArguments& a) {
+  auto* inspect = app.add_subcommand("inspect", "Shows what is in a checkpoint, a tar shard or a run directory");
+  inspect->add_option("PATH", a.path, "checkpoint, shard or run directory")->required()->option_text(" ");
+  add_format(*inspect, a.format);
+}
+
+void declare_doctor(CLI::App& app, DoctorArguments& a) {
+  auto* doctor = app.add_subcommand("doctor", "Says what this machine offers and what is missing");
+  doctor->add_option("CONFIG", a.config, "YAML file whose corpora are looked for")->option_text(" ");
+  add_format(*doctor, a.format);
+}
+
+void declare_data(CLI::App& app, DataArguments& a) {
+  auto* data = app.add_subcommand("data", "Looks at the corpora of a configuration");
+  data->add_option("ACTION", a.action,
+                   "index: builds missing index files; stats: records, shards, classes, captions; show: some records; "
+                   "verify: reads and decodes every record (works under mpirun -np N)")
+      ->required()
+      ->check(CLI::IsMember({"index", "stats", "show", "verify"}).description(""))
+      ->option_text(" ");
+  data->add_option("CONFIG", a.config, "YAML file of a run")->required()->option_text(" ");
+  add_set(*data, a.set);
+  data->add_option("--corpus", a.corpus, "only the corpus of this name")->option_text("NAME");
+  data->add_option("--first", a.first, "show: first record")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->option_text("N");
+  data->add_option("--count", a.count, "show: how many records")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  add_format(*data, a.format);
+}
+
+void declare_bench(CLI::App& app, BenchArguments& a) {
+  auto* bench = app.add_subcommand("bench", "Measures the speed of a part");
+  bench
+      ->add_option("WHAT", a.what,
+                   "loader: read, decode, augment, tokenise; loss: the objective's loss alone; step: whole steps on "
+                   "made-up pictures")
+      ->required()
+      ->check(CLI::IsMember({"loader", "loss", "step"}).description(""))
+      ->option_text(" ");
+  bench->add_option("CONFIG", a.config, "YAML file of a run; default: configs/quickstart.yaml")->option_text(" ");
+  add_set(*bench, a.set);
+  bench->add_option("--seconds", a.seconds, "how long to measure")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("S");
+  bench->add_option("--threads", a.threads, "loader: decode threads; loss, step: threads of tensor operations")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  bench->add_option("--batch", a.batch, "rows of a batch")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  bench->add_option("--image-size", a.image_size, "loader: side of the pictures")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  add_format(*bench, a.format);
+}
+
+/// Names of the subcommands; those without a group are for developers and not listed.
+std::vector<std::string> command_names(const CLI::App& app, bool hidden_too) {
+  std::vector<std::string> names;
+  for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (hidden_too || !command->get_group().empty()) names.push_back(command->get_name());
+  }
+  return names;
+}
+
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const auto near = nearest(word, known);
+  return near ? "; did you mean '" + *near + "'?" : "";
+}
+
+/// One line for what CLI11 refuses, with the nearest option where one was mistyped.
+std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc, const char* const* argv) {
+  const auto chosen = app.get_subcommands();
+  const CLI::App& command = chosen.empty() ? app : *chosen.front();
+  const std::string name = chosen.empty() ? "triptych" : "triptych " + command.get_name();
+  std::string hint;
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    std::vector<std::string> options;
+    for (const auto* option : command.get_options()) {
+      for (const auto& word : option->get_lnames()) options.push_back("--" + word);
+    }
+    for (int i = 1; i < argc && hint.empty(); ++i) {
+      const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+      if (word.starts_with("--") && !contains(options, word)) hint = did_you_mean(word, options);
+    }
+  }
+  std::string what = error.what();
+  std::replace(what.begin(), what.end(), '\n', ' ');
+  return name + ": " + what + hint + " (see `" + name + " --help`)";
+}
+
+}  // namespace
+
+Arguments parse_command_line(int argc, const char* const* argv, const std::string& version) {
+  Parsed p;
+  CLI::App app("Triptych pretrains vision-language models over many processes.", "triptych");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", version);
+  declare_train(app, p.train);
+  declare_eval(app, p.eval);
+  declare_inspect(app, p.inspect);
+  declare_doctor(app, p.doctor);
+  declare_data(app, p.data);
+  declare_bench(app, p.bench);
+  app.add_subcommand("config-reference", "Prints docs/config_reference.md")->group("");
+
+  if (argc < 2) return PrintArguments{app.help()};
+  if (const std::string word = argv[1]; !word.starts_with("-") && !contains(command_names(app, true), word)) {
+    const auto known = command_names(app, false);
+    throw ConfigError("unknown command '" + word + "'" + did_you_mean(word, known) + " (known: " + join(known, ", ") +
+                      ")");
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    return PrintArguments{chosen.empty() ? app.help() : chosen.front()->help()};
+  } catch (const CLI::CallForVersion&) {
+    return PrintArguments{version + "\n"};
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(refusal(app, error, argc, argv));
+  }
+  const std::string chosen = app.get_subcommands().front()->get_name();
+  if (chosen == "train") return p.train;
+  if (chosen == "eval") return p.eval;
+  if (chosen == "inspect") return p.inspect;
+  if (chosen == "doctor") return p.doctor;
+  if (chosen == "data") return p.data;
+  if (chosen == "bench") return p.bench;
+  return ConfigReferenceArguments{};
+}
+
+}  // namespace triptych

@@ -1,0 +1,77 @@
+// What may stand on the command line, as plain structs: one per subcommand. The only user of CLI11 is command_line.cpp.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/base/errors.h"
+
+namespace triptych {
+
+enum class Format { kTable, kJson };
+
+/// A text that answers --help or --version: goes to stdout, exit 0.
+struct PrintArguments {
+  std::string text;
+};
+
+struct TrainArguments {
+  std::string config;
+  std::vector<std::string> set;  ///< "key.path=value"
+  std::string run_dir;
+  std::string resume = "auto";  ///< auto | never | path of a checkpoint
+  std::vector<std::string> allow_change;
+  bool dry_run = false, print_config = false;
+};
+
+struct EvalArguments {
+  std::string what;        ///< zero-shot | retrieval | classify | knn | all
+  std::string checkpoint;  ///< a checkpoint, or a run directory: its newest valid one
+  std::string config;      ///< whose eval entries to use; empty: the checkpoint's own
+  std::vector<std::string> set;
+  std::string device;      ///< empty: as the configuration says
+  std::int64_t batch = 0;  ///< rows of one forward; 0: as the configuration says
+  Format format = Format::kTable;
+};
+
+struct InspectArguments {
+  std::string path;  ///< a checkpoint, a tar shard or a run directory
+  Format format = Format::kTable;
+};
+
+struct DoctorArguments {
+  std::string config;  ///< whose corpora to look for; may be empty
+  Format format = Format::kTable;
+};
+
+struct DataArguments {
+  std::string action;  ///< index | stats | show | verify
+  std::string config;
+  std::vector<std::string> set;
+  std::string corpus;  ///< empty: all
+  std::int64_t count = 5, first = 0;
+  Format format = Format::kTable;
+};
+
+struct BenchArguments {
+  std::string what;    ///< loader | loss | step
+  std::string config;  ///< empty: configs/quickstart.yaml
+  std::vector<std::string> set;
+  double seconds = 5;           ///< of measurement
+  std::int64_t threads = 0;     ///< 0: as the configuration says
+  std::int64_t batch = 0;       ///< 0: as the configuration says
+  std::int64_t image_size = 0;  ///< loader: 0: as the configuration says
+  Format format = Format::kTable;
+};
+
+/// Prints docs/config_reference.md.
+struct ConfigReferenceArguments {};
+
+using Arguments = std::variant<PrintArguments, TrainArguments, EvalArguments, InspectArguments, DoctorArguments,
+                               DataArguments, BenchArguments, ConfigReferenceArguments>;
+
+/// Throws ConfigError, one line: what is wrong, the nearest known word, where help is. `version` answers --version.
+Arguments parse_command_line(int argc, const char* const* argv, const std::string& version);
+
+}  // namespace triptych

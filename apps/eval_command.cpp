@@ -1,0 +1,127 @@
+// `triptych eval WHAT --checkpoint DIR [CONFIG]`: the run's evaluators on one of its checkpoints.
+#include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <variant>
+
+#include "apps/checkpoint_model.h"
+#include "apps/commands.h"
+#include "apps/result.h"
+#include "core/base/config_reader.h"
+#include "core/base/log.h"
+#include "core/eval/evaluator_table.h"
+#include "core/train/agreement.h"
+#include "core/train/run_environment.h"
+#include "distributed/launch.h"
+
+namespace triptych {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// "zero-shot" on the command line is the evaluator zero_shot.
+std::string evaluator_tag(std::string what) {
+  std::replace(what.begin(), what.end(), '-', '_');
+  return what;
+}
+
+std::string tag_of(const auto& section) {
+  return std::visit([](const auto& c) { return std::string(c.kTag); }, section);
+}
+
+/// The entries of `config.eval` that `what` asks for. Throws ConfigError when there is none.
+std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArguments& arguments) {
+  std::vector<EvalConfig> chosen;
+  for (const auto& entry : config.eval) {
+    if (arguments.what == "all" || tag_of(entry) == evaluator_tag(arguments.what)) chosen.push_back(entry);
+  }
+  if (chosen.empty()) {
+    const std::string where =
+        arguments.config.empty() ? "the configuration of " + arguments.checkpoint : arguments.config;
+    throw ConfigError("eval: " + where + " has no " +
+                      (arguments.what == "all" ? "" : evaluator_tag(arguments.what) + " ") +
+                      "entry in its eval section; give a CONFIG that has one");
+  }
+  return chosen;
+}
+
+/// Opens the evaluators: where there are several ranks, the first of a host may have to write index files for the
+/// others.
+std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries,
+                                                        const DecodeConfig& decode, const Place& place,
+                                                        Collectives& comm) {
+  std::vector<std::unique_ptr<Evaluator>> evaluators;
+  const auto open = [&] {
+    for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, decode));
+  };
+  agreed(comm, [&] {
+    if (place.local_rank == 0) open();
+  });
+  agreed(comm, [&] {
+    if (place.local_rank != 0) open();
+  });
+  return evaluators;
+}
+
+Json to_json(const std::vector<Metric>& metrics) {
+  Json object = Json::object();
+  for (const auto& metric : metrics) {
+    const bool whole = metric.value == static_cast<double>(static_cast<std::int64_t>(metric.value)) && metric.value > 1;
+    object[metric.name] = whole ? Json(static_cast<std::int64_t>(metric.value)) : Json(metric.value);
+  }
+  return object;
+}
+
+}  // namespace
+
+ExitCode run_command(const EvalArguments& arguments) {
+  const auto saved = saved_config(arguments.checkpoint);
+  auto measured = arguments.config.empty() ? saved : load_config<TrainConfig>(arguments.config, arguments.set);
+  if (arguments.config.empty() && !arguments.set.empty()) {
+    measured = load_config<TrainConfig>(std::filesystem::path(arguments.checkpoint) / "config.yaml", arguments.set);
+  }
+  if (!arguments.device.empty()) measured.train.device = arguments.device;
+  const auto entries = chosen_entries(measured, arguments);
+
+  Launch launch({.device = measured.train.device, .timeout_s = measured.train.timeout_s});
+  const auto& place = launch.place();
+  auto& comm = launch.comm();
+  start_log(place.rank, place.size);
+  for (const auto& warning : prepare_computation(measured.train, place)) log_warning(warning);
+
+  ChosenCheckpoint checkpoint;
+  checkpoint.folder = on_root(comm, [&] {
+    checkpoint = choose_checkpoint(arguments.checkpoint);
+    return checkpoint.folder.string();
+  });
+  auto evaluators = open_evaluators(entries, measured.data.decode, place, comm);
+  bool with_labels = false;
+  for (const auto& evaluator : evaluators) with_labels = with_labels || evaluator->needs().classify;
+  CheckpointModel model;
+  agreed(comm, [&] {
+    model = load_checkpoint_model(saved, checkpoint.folder, at::Device(place.device), with_labels);
+    for (const auto& evaluator : evaluators) {
+      check_served(*evaluator, model.objective->encoders(), tag_of(saved.objective));
+      evaluator->check_labels(model.facts.class_names);
+    }
+  });
+
+  const c10::InferenceMode inference;
+  const auto needs = model.objective->needs();
+  EvalScope scope{.comm = comm,
+                  .device = at::Device(place.device),
+                  .text = needs.form,
+                  .image_size = needs.image_size,
+                  .batch = arguments.batch > 0 ? arguments.batch : 64,
+                  .workers = static_cast<int>(measured.data.workers),
+                  .class_names = model.facts.class_names};
+  Json result = {{"checkpoint", checkpoint.folder.string()}, {"step", checkpoint.manifest.step}, {"ranks", place.size}};
+  for (const auto& evaluator : evaluators) {
+    log_info("evaluating " + evaluator->name());
+    result[evaluator->name()] = to_json(evaluator->run(model.objective->encoders(), scope));
+  }
+  if (place.rank == 0) print_result(result, arguments.format);
+  return ExitCode::kDone;
+}
+
+}  // namespace triptych

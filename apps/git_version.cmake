@@ -1,0 +1,20 @@
+# Run at every build: writes the git revision into OUTPUT, but touches the file only when it changed, so that nothing is
+# compiled again for nothing. Without git (a source archive) the revision is "unknown".
+execute_process(COMMAND git -C "${SOURCE}" rev-parse --short=12 HEAD OUTPUT_VARIABLE revision ERROR_QUIET
+  OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+if(failed)
+  set(revision "unknown")
+else()
+  execute_process(COMMAND git -C "${SOURCE}" status --porcelain --untracked-files=no OUTPUT_VARIABLE changes ERROR_QUIET)
+  if(changes)
+    string(APPEND revision "+changes")
+  endif()
+endif()
+set(text "// Written by git_version.cmake.\n#define TRIPTYCH_GIT_REVISION \"${revision}\"\n")
+set(old "")
+if(EXISTS "${OUTPUT}")
+  file(READ "${OUTPUT}" old)
+endif()
+if(NOT old STREQUAL text)
+  file(WRITE "${OUTPUT}" "${text}")
+endif()

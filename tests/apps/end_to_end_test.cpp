@@ -1,0 +1,148 @@
+// A run from an empty folder to numbers, by the binary: train, eval, inspect, data, bench, on one and two ranks.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/tiny_run.h"
+
+namespace triptych {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+json run_json(const std::string& command) {
+  const auto outcome = run_shell(command + " --format json");
+  EXPECT_EQ(outcome.code, 0) << command << "\n" << outcome.err;
+  return json::parse(outcome.out, nullptr, false);
+}
+
+std::vector<double> losses(const std::filesystem::path& metrics) {
+  std::vector<double> values;
+  std::ifstream file(metrics);
+  for (std::string line; std::getline(file, line);) {
+    const auto object = json::parse(line);
+    if (object.contains("loss")) values.push_back(object["loss"]);
+  }
+  return values;
+}
+
+TEST(EndToEnd, TrainsEvaluatesAndInspectsOnOneAndTwoRanks) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto one = (dir / "one").string(), two = (dir / "two").string();
+
+  const auto dry = run_shell("triptych train " + config + " --dry-run");
+  EXPECT_EQ(dry.code, 0) << dry.err;
+  EXPECT_THAT(dry.out, AllOf(HasSubstr("36"), HasSubstr("parameters"), HasSubstr("memory")));
+  EXPECT_FALSE(std::filesystem::exists(dir / "runs")) << "--dry-run writes nothing";
+
+  const auto trained = run_shell("triptych train " + config + " --run-dir " + one);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto trained_two = run_shell("mpirun -np 2 triptych train " + config + " --run-dir " + two);
+  ASSERT_EQ(trained_two.code, 0) << trained_two.err;
+  const auto a = losses(dir / "one" / "metrics.jsonl"), b = losses(dir / "two" / "metrics.jsonl");
+  ASSERT_EQ(a.size(), 4U);
+  ASSERT_EQ(b.size(), 4U);
+  for (std::size_t step = 0; step < 4; ++step) EXPECT_NEAR(a[step], b[step], 1e-4 * a[step]) << "step " << step;
+
+  const auto from_run = run_json("triptych eval all --checkpoint " + one);
+  EXPECT_EQ(from_run["step"], 4);
+  EXPECT_EQ(from_run["zero_shot"]["samples"], 16);
+  EXPECT_EQ(from_run["zero_shot"]["classes"], 3);
+  EXPECT_EQ(from_run["retrieval"]["texts"], 20);
+  auto on_two = run_json("mpirun -np 2 triptych eval all --checkpoint " + one + "/checkpoints/step_00000004");
+  EXPECT_EQ(on_two["ranks"], 2);
+  EXPECT_EQ(on_two["zero_shot"], from_run["zero_shot"]) << "the same numbers on any number of ranks";
+  EXPECT_EQ(on_two["retrieval"], from_run["retrieval"]);
+
+  const auto checkpoint = run_json("triptych inspect " + one + "/checkpoints/step_00000004");
+  EXPECT_EQ(checkpoint["kind"], "checkpoint");
+  EXPECT_EQ(checkpoint["step"], 4);
+  EXPECT_EQ(checkpoint["samples_seen"], 48);
+  const auto run = run_json("triptych inspect " + one);
+  EXPECT_EQ(run["checkpoints"][0]["state"], "sound");
+  EXPECT_EQ(run["last_metrics"]["step"], 4);
+  // What the run measured at its end is what eval measures on its last checkpoint.
+  for (const auto& row : run["evaluations"]) {
+    EXPECT_EQ(row["value"].get<double>(),
+              from_run[row["evaluation"].get<std::string>()][row["metric"].get<std::string>()].get<double>())
+        << row.dump();
+  }
+  EXPECT_GE(run["evaluations"].size(), 10U);
+}
+
+TEST(EndToEnd, EvalSaysWhatItCannotDo) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto run = (dir / "run").string();
+  EXPECT_EQ(run_shell("triptych eval all --checkpoint " + run).code, 4);
+  const auto trained = run_shell("triptych train " + config + " --run-dir " + run);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto no_entry = run_shell("triptych eval knn --checkpoint " + run);
+  EXPECT_EQ(no_entry.code, 2);
+  EXPECT_THAT(no_entry.err, HasSubstr("knn"));
+
+  // An evaluator that a contrastive objective cannot serve.
+  const auto refused =
+      run_shell("triptych eval classify --checkpoint " + run + " " + config + " --set eval.0.name=classify");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("classify"), HasSubstr("unicl")));
+
+  // A flipped byte is found before anything is measured; the run's older checkpoint serves instead.
+  const auto newest = dir / "run" / "checkpoints" / "step_00000004";
+  auto bytes = slurp(newest / "model.safetensors");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  spill(newest / "model.safetensors", bytes);
+  EXPECT_EQ(run_shell("triptych eval all --checkpoint " + newest.string()).code, 4);
+  EXPECT_EQ(run_shell("triptych inspect " + newest.string()).code, 4);
+  EXPECT_EQ(run_json("triptych eval all --checkpoint " + run)["step"], 2);
+}
+
+TEST(EndToEnd, DataCommandsAgreeWithTheCorpora) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto index = run_json("triptych data index " + config);
+  EXPECT_EQ(index["corpora"][0]["records"], 20);
+  EXPECT_EQ(index["corpora"].size(), 4U) << "two of training, two of eval";
+  const auto stats = run_json("triptych data stats " + config + " --corpus label");
+  EXPECT_EQ(stats["label"]["largest_class_records"], 6);
+  const auto shown = run_json("triptych data show " + config + " --corpus text --first 3 --count 2");
+  EXPECT_EQ(shown["text"][0]["text"], "a picture with the number 3");
+  EXPECT_EQ(shown["text"].size(), 2U);
+  const auto verified = run_json("mpirun -np 2 triptych data verify " + config);
+  EXPECT_EQ(verified["unusable"], 0);
+  EXPECT_EQ(verified["corpora"][0]["records"], 20);
+  const auto wrong = run_shell("triptych data stats " + config + " --corpus txt");
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("text, label"));
+
+  const auto shard = run_json("triptych inspect " + (dir / "text.tar").string());
+  EXPECT_EQ(shard["records"], 20);
+  EXPECT_EQ(shard["first_records"][0]["text"], "a picture with the number 0");
+  // A picture that is none is found, named and counted.
+  auto bytes = slurp(dir / "text.tar");
+  bytes.replace(bytes.find("RIFF"), 4, "JUNK");
+  spill(dir / "text.tar", bytes);
+  const auto damaged = run_json("triptych data verify " + config + " --corpus text");
+  EXPECT_EQ(damaged["unusable"], 1);
+  EXPECT_EQ(damaged["bad_records"][0]["key"], "1000");
+}
+
+TEST(EndToEnd, BenchesGiveFigures) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto loader = run_json("triptych bench loader " + config + " --seconds 0.3 --batch 8");
+  EXPECT_GT(loader["samples_per_s"].get<double>(), 0);
+  EXPECT_EQ(loader["stages"].size(), 4U);
+  const auto loss = run_json("triptych bench loss " + config + " --seconds 0.1 --batch 32");
+  EXPECT_EQ(loss["loss"][0]["local_rows"], 32);
+  const auto step = run_json("triptych bench step " + config + " --seconds 0.1");
+  EXPECT_GE(step["steps"].get<int>(), 2);
+  EXPECT_EQ(step["global_batch"], 12);
+}
+
+}  // namespace
+}  // namespace triptych
