@@ -5,8 +5,8 @@
 #include <sys/resource.h>
 #include <zlib.h>
 
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 
 #include "core/base/errors.h"
@@ -205,8 +205,10 @@ TEST(DamagedPicture, JpegHeader) {
   EXPECT_THAT(refusal(sideways), HasSubstr("start with d8 ff"));
 }
 
-// A legal grey progressive JPEG with one scan for each of the 63 frequencies and then 13 refinements of each: 1 + 63 k.
-Bytes jpeg_of_scans(int frequencies, int components) {
+// A legal progressive JPEG with a scan of its own for each of the first `frequencies` of each component, after one for
+// the mean of each: components * (1 + frequencies) scans.
+Bytes jpeg_of_scans(int frequencies) {
+  constexpr int components = 3;
   std::vector<jpeg_scan_info> scans;
   const auto scan = [&](int component, int low, int high) {
     jpeg_scan_info info{};
@@ -247,17 +249,17 @@ Bytes jpeg_of_scans(int frequencies, int components) {
 }
 
 TEST(DamagedPicture, JpegOfManyScans) {
-  EXPECT_EQ(refusal(jpeg_of_scans(32, 3)), "decoded to 16 x 16");                // 99 scans
-  EXPECT_THAT(refusal(jpeg_of_scans(33, 3)), HasSubstr("more than 100 scans"));  // 102
-  Bytes repeated = jpeg_of_scans(63, 3);                                         // and 80,000 copies of the last scan
+  EXPECT_EQ(refusal(jpeg_of_scans(32)), "decoded to 16 x 16");                // 99 scans
+  EXPECT_THAT(refusal(jpeg_of_scans(33)), HasSubstr("more than 100 scans"));  // 102
+  Bytes repeated = jpeg_of_scans(63);                                         // and 80,000 copies of the last scan
   const std::size_t last =
       std::string_view(reinterpret_cast<const char*>(repeated.data()), repeated.size()).rfind("\xff\xda");
   const Bytes scan(repeated.begin() + static_cast<std::ptrdiff_t>(last), repeated.end() - 2);
   repeated.resize(repeated.size() - 2);
   for (int i = 0; i < 80'000; ++i) repeated.insert(repeated.end(), scan.begin(), scan.end());
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // of this process: other work on the machine does not count
   EXPECT_THAT(refusal(repeated), HasSubstr("more than 100 scans"));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 2);
 }
 
 TEST(DamagedPicture, PngStructure) {
@@ -322,13 +324,13 @@ TEST(DamagedPicture, BombsAreRefusedFromTheHeader) {
   const Bytes large_claim = gray_png(8000, 8000, deflated(gray_rows(8, 8)));  // admitted, but the data cannot hold it
   const Bytes widest = gray_png(0x7fffffff, 0x7fffffff, deflated(gray_rows(8, 8)));
   const long before = peak_kb();
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   EXPECT_THAT(refusal(square), AllOf(HasSubstr("20000 x 20000"), HasSubstr("data.decode.max_pixels")));
   EXPECT_THAT(refusal(long_side), HasSubstr("sides of at most 65500"));
   EXPECT_THAT(refusal(large_claim), HasSubstr("expected at least 62015"));
   EXPECT_THAT(refusal(widest), HasSubstr("2147483647 x 2147483647"));
   EXPECT_THAT(refusal(gray_png(0, 3, {})), HasSubstr("PNG damaged"));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(250));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 20);
   EXPECT_LE(peak_kb() - before, 32 << 10);
 
   DecodeConfig small;
