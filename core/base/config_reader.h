@@ -119,7 +119,7 @@ void read_value(const YamlNode& node, const std::string& path, const Limit&, std
 
 // ---- Whole configurations ----
 
-/// Strict read: what the tree does not name keeps its default; an empty document (null) names nothing. Throws ConfigError.
+/// Strict read: what the tree does not name keeps its default; an empty document names nothing. Throws ConfigError.
 template <Section T>
 T read_config(const YamlNode& root) {
   T config;

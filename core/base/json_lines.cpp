@@ -26,7 +26,13 @@ void JsonLines::write(const nlohmann::ordered_json& object) {
 void JsonLines::write_text(std::string_view line) {
   std::string bytes(line);
   bytes += '\n';
-  write_fully(file_.get(), bytes.data(), bytes.size(), path_);
+  try {
+    write_fully(file_.get(), bytes.data(), bytes.size(), path_);
+  } catch (const StorageError&) {
+    // Half a line would spoil the next one, should the disk have room again. If this fails too, the error stands.
+    [[maybe_unused]] const int ignored = ::ftruncate(file_.get(), length_);
+    throw;
+  }
   length_ += static_cast<std::int64_t>(bytes.size());
 }
 

@@ -9,8 +9,9 @@
 
 namespace triptych {
 
-/// Every line reaches the system in one write, so that a killed process leaves whole lines, but for the last at most.
-/// Errors are StorageError. Not for use by several threads at once.
+/// Every line reaches the system in one write, so that a killed process leaves whole lines, but for the last at most. A
+/// line that does not fit onto the disk is taken back whole: later ones may be written when there is room again. Errors
+/// are StorageError. Not for use by several threads at once.
 class JsonLines {
  public:
   /// Makes the file if it is absent; lines are appended.

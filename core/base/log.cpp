@@ -5,6 +5,7 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -32,7 +33,7 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
     const auto now = Clock::now();
     if (!progress_.empty() && now - drawn_ < std::chrono::milliseconds(100)) return;
     drawn_ = now;
-    progress_ = line;
+    progress_ = fitted(line);
     put("\r" + progress_ + "\x1b[K");
   }
 
@@ -53,6 +54,12 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override { std::fflush(stderr); }
 
  private:
+  /// Cut to the terminal's width: a line that wraps could not be redrawn.
+  static std::string fitted(const std::string& line) {
+    winsize size{};
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return line;
+    return line.substr(0, size.ws_col - 1u);
+  }
   void put(const std::string& bytes) {
     std::fwrite(bytes.data(), 1, bytes.size(), stderr);
     std::fflush(stderr);

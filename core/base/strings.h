@@ -15,7 +15,7 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 /// none is near.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// The shortest decimal that reads back as exactly `value`: "0.001", "1e-08", "256".
+/// The shortest decimal that reads back as exactly `value`: "0.001", "1e-08"; whole numbers in full: "10000000".
 std::string number_text(double value);
 
 /// For people: "17 B", "1.5 KiB", "2.0 GiB".

@@ -103,7 +103,7 @@ TEST(Duration, FractionsOfEpochsComeAsOftenAsTheyShould) {
 
 TEST(Duration, Text) {
   EXPECT_EQ(steps(2000).text(), "{steps: 2000}");
-  EXPECT_EQ(samples(1e7).text(), "{samples: 1e+07}");
+  EXPECT_EQ(samples(1e7).text(), "{samples: 10000000}");
   EXPECT_EQ(epochs(0.1).text(), "{epochs: 0.1}");
 }
 

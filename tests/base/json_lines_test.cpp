@@ -3,7 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -79,6 +83,34 @@ TEST(JsonLines, RefusesAFolder) {
 TEST(JsonLines, AFullDiskIsAStorageError) {
   JsonLines lines("/dev/full");
   EXPECT_THROW(lines.write({{"step", 1}}), StorageError);
+}
+
+TEST(JsonLines, HalfALineIsTakenBack) {
+  const TempDir folder;
+  const auto child = fork();
+  if (child == 0) {  // a limit on file sizes stands for a disk that is full for a while
+    std::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = 20;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    JsonLines lines(folder / "a");
+    lines.write({{"step", 1}});
+    bool refused = false;
+    try {
+      lines.write({{"step", 2}});
+    } catch (const StorageError&) {
+      refused = true;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    lines.write({{"step", 3}});
+    _exit(refused && lines.length() == 22 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read_file(folder / "a"), "{\"step\":1}\n{\"step\":3}\n");
 }
 
 }  // namespace

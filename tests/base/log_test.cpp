@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -148,6 +149,16 @@ TEST(Log, ProgressOnATerminalIsRedrawnBelowTheLog) {
   EXPECT_LT(saved, again);
   EXPECT_THAT(output.err, Not(HasSubstr("step 2")));
   EXPECT_THAT(output.err.substr(again), testing::MatchesRegex("step 1\r\n..:..:.. done\r\n"));
+}
+
+TEST(Log, ProgressIsCutToTheTerminal) {
+  const auto output = output_of(true, [] {
+    const winsize size{.ws_row = 5, .ws_col = 11, .ws_xpixel = 0, .ws_ypixel = 0};
+    ioctl(STDERR_FILENO, TIOCSWINSZ, &size);
+    start_log(0, 1);
+    show_progress("0123456789abcdef");
+  });
+  EXPECT_EQ(output.err, "\r0123456789\x1b[K");
 }
 
 TEST(Log, RanksAreChecked) {

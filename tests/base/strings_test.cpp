@@ -43,6 +43,9 @@ TEST(Strings, NumberTextIsShortAndExact) {
   EXPECT_EQ(number_text(256), "256");
   EXPECT_EQ(number_text(0.1), "0.1");
   EXPECT_EQ(number_text(1e-8), "1e-08");
+  EXPECT_EQ(number_text(1e7), "10000000");
+  EXPECT_EQ(number_text(-0.0), "-0");
+  EXPECT_EQ(number_text(1e300), "1e+300");
   EXPECT_TRUE(holds("reads back to the same bits", [](std::uint64_t bits) {
     double value = 0;
     std::memcpy(&value, &bits, sizeof value);
