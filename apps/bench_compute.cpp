@@ -96,7 +96,7 @@ struct LossWork {
   }
   std::function<void()> operator()(const CrossEntropyConfig& c) {
     const auto logits = leaf(made_up(rows, kLabels, 1)), labels = made_up_labels(rows).to(device);
-    return [=] { cross_entropy_loss(logits, labels, c.label_smoothing).total.backward(); };
+    return [=] { softmax_cross_entropy(logits, labels, c.label_smoothing).total.backward(); };
   }
   std::function<void()> operator()(const SupConConfig& c) {
     const auto flat = unit_rows(made_up(2 * rows, config.model.embed_dim, 1));
