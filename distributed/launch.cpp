@@ -146,8 +146,9 @@ void Launch::Impl::choose_device(const std::string& device) {
     place.device_note = "device: auto takes the CPU: " + why;
     return;
   }
-  add_nccl(*comm().group(), meet_in_store(place, comm(), timeout), gpu, timeout);
   place.device = "cuda:" + std::to_string(gpu);
+  if (one_process) return;  // its group carries tensors of any device
+  add_nccl(*comm().group(), meet_in_store(place, comm(), timeout), gpu, timeout);
   has_nccl = true;
 }
 

@@ -159,8 +159,10 @@ ThreadGroup::ThreadGroup(int size, std::chrono::milliseconds timeout) : impl_(st
   impl_->meeting = std::make_shared<MeetingPoint>(size, timeout);
   for (int r = 0; r < size; ++r) {
     auto group = c10::make_intrusive<c10d::ProcessGroup>(r, size);
-    group->setBackend(at::kCPU, c10d::ProcessGroup::BackendType::CUSTOM,
-                      c10::make_intrusive<ThreadBackend>(r, size, impl_->meeting));
+    const auto backend = c10::make_intrusive<ThreadBackend>(r, size, impl_->meeting);
+    for (const auto device : {at::kCPU, at::kCUDA}) {
+      group->setBackend(device, c10d::ProcessGroup::BackendType::CUSTOM, backend);
+    }
     group->setDefaultBackend(c10d::ProcessGroup::BackendType::CUSTOM);
     impl_->comms.push_back(std::make_unique<Collectives>(std::move(group)));
   }

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <mpi.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -37,19 +38,19 @@ double median_time(Collectives& comm, double budget_s, const std::function<void(
 void measure_all_reduce(Collectives& comm, double budget_s) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::int64_t bytes : {64, 1 << 20, 25 << 20}) {
-      auto x = at::ones({bytes / static_cast<std::int64_t>(at::elementSize(dtype))}, dtype);
-      const double own = median_time(comm, budget_s, [&] { comm.all_reduce_sum(x.zero_()); });
-      double plain = 0;
-      if (dtype == at::kFloat) {
-        plain = median_time(comm, budget_s, [&] {
-          MPI_Allreduce(MPI_IN_PLACE, x.zero_().data_ptr(), static_cast<int>(x.numel()), MPI_FLOAT, MPI_SUM,
-                        MPI_COMM_WORLD);
-        });
-      }
+      auto x = at::zeros({bytes / static_cast<std::int64_t>(at::elementSize(dtype))}, dtype);
+      const double own = median_time(comm, budget_s, [&] { comm.all_reduce_sum(x); });
       if (comm.rank() == 0) {
-        std::printf("all-reduce %8ld bytes %-8s %9.3f ms   blocking MPI_Allreduce %9.3f ms\n", static_cast<long>(bytes),
-                    c10::toString(dtype), own * 1e3, plain * 1e3);
+        std::printf("all-reduce %8ld bytes of %-8s %9.3f ms", static_cast<long>(bytes), c10::toString(dtype),
+                    own * 1e3);
       }
+      if (dtype == at::kFloat) {
+        const double plain = median_time(comm, budget_s, [&] {
+          MPI_Allreduce(MPI_IN_PLACE, x.data_ptr(), static_cast<int>(x.numel()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+        });
+        if (comm.rank() == 0) std::printf("   blocking MPI_Allreduce %9.3f ms", plain * 1e3);
+      }
+      if (comm.rank() == 0) std::printf("\n");
     }
   }
 }
