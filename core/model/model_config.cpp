@@ -35,10 +35,4 @@ void InitConfig::validate() const {
   }
 }
 
-void ModelConfig::validate() const {
-  std::visit([](const auto& tower) { tower.validate(); }, image);
-  std::visit([](const auto& tower) { tower.validate(); }, text);
-  init_from.validate();
-}
-
 }  // namespace triptych
