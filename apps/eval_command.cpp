@@ -106,15 +106,15 @@ ExitCode run_command(const EvalArguments& arguments) {
     }
   });
 
-  const c10::InferenceMode inference;
+  const c10::NoGradGuard no_grad;
   const auto needs = model.objective->needs();
   EvalScope scope{.comm = comm,
                   .device = at::Device(place.device),
                   .text = needs.form,
                   .image_size = needs.image_size,
-                  .batch = arguments.batch > 0 ? arguments.batch : 64,
                   .workers = static_cast<int>(measured.data.workers),
                   .class_names = model.facts.class_names};
+  if (arguments.batch > 0) scope.batch = arguments.batch;
   Json result = {{"checkpoint", checkpoint.folder.string()}, {"step", checkpoint.manifest.step}, {"ranks", place.size}};
   for (const auto& evaluator : evaluators) {
     log_info("evaluating " + evaluator->name());

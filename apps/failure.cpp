@@ -16,9 +16,11 @@
 namespace triptych {
 namespace {
 
-/// Ranks that fail alike fail within this time of each other. Whoever should not speak waits so long: the speaker's
-/// exit ends the job first.
-constexpr auto kSpeakersLead = std::chrono::milliseconds(1500);
+// Ranks that fail alike fail within some time of each other; the first process that ends takes the job with it. So
+// those that have nothing to add let rank 0 speak and end the job, and any other rank gives rank 0, which may have met
+// the same, a short lead.
+constexpr auto kSilentWait = std::chrono::milliseconds(4000);
+constexpr auto kLead = std::chrono::milliseconds(700);
 
 std::string host() {
   char name[256] = {};
@@ -31,22 +33,27 @@ std::string message(const std::exception& error) {
   return error.what();
 }
 
+/// -1 without a launcher, or when its variables make no sense (which may be the very error that is reported).
+int rank_for_speaking() {
+  try {
+    return environment_rank();
+  } catch (const Error&) {
+    return -1;
+  }
+}
+
 }  // namespace
 
 void end_with(const std::exception& error) {
   const auto* ours = dynamic_cast<const Error*>(&error);
   const int code = ours != nullptr ? static_cast<int>(ours->code()) : 1;
-  const int rank = environment_rank();
+  const int rank = rank_for_speaking();
   end_progress();
-  if (rank > 0) {
-    std::this_thread::sleep_for(kSpeakersLead);
-    if (ours != nullptr && ours->agreed()) abort_job(code);
-  }
-  std::string line = "error: ";
-  if (rank >= 0 && (ours == nullptr || !ours->agreed())) {
-    line = "error on rank " + std::to_string(rank) + " (" + host() + "): ";
-  }
-  log_error(line + message(error));
+  const bool agreed = ours != nullptr && ours->agreed();
+  if (rank > 0) std::this_thread::sleep_for(agreed ? kSilentWait : kLead);
+  if (rank > 0 && agreed) abort_job(code);
+  const auto who = rank >= 0 && !agreed ? "rank " + std::to_string(rank) + " on " + host() + ": " : std::string();
+  log_error(who + message(error));
   abort_job(code);
 }
 

@@ -24,11 +24,11 @@ struct Needs {
 struct EvalScope {
   Collectives& comm;
   at::Device device = at::kCPU;
-  TextForm text;  ///< how the model's text tower wants its tokens
+  TextForm text = {};  ///< how the model's text tower wants its tokens
   std::int64_t image_size = 224;
-  std::int64_t batch = 64;               ///< rows of one forward
-  int workers = 1;                       ///< decode threads a rank
-  std::vector<std::string> class_names;  ///< the training label table, for `classify`
+  std::int64_t batch = 64;                    ///< rows of one forward
+  int workers = 1;                            ///< decode threads a rank
+  std::vector<std::string> class_names = {};  ///< the training label table, for `classify`
 };
 
 class Evaluator {
