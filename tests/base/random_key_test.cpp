@@ -83,13 +83,19 @@ TEST(RandomStream, BelowIsUnbiased) {
   }
 }
 
-TEST(RandomStream, BelowIsUnbiasedWhereTakingTheRemainderIsNot) {
-  // n = 3 * 2^61: a remainder of 64 bits would hit the lower 2^62 values half as often again (3/8 : 1/3 : ...).
+TEST(RandomStream, BelowIsUnbiasedWhereShortcutsAreNot) {
+  // n = 3 * 2^61. The remainder of 64 bits would prefer small results (3 : 3 : 2 by third of the range), the high word
+  // of bits * n without rejection would prefer some residues (3 : 3 : 2 by remainder of 3).
   const std::int64_t n = std::int64_t{3} << 61;
   RandomStream stream(random_key(6, Purpose::kTest));
-  std::vector<int> counts(3);
-  for (int i = 0; i < 30000; ++i) ++counts.at(static_cast<std::size_t>(stream.below(n) >> 61));
-  EXPECT_LT(chi_square(counts, 10000), 14);  // 2 degrees: P(> 14) = 0.001
+  std::vector<int> by_third(3), by_residue(3);
+  for (int i = 0; i < 30000; ++i) {
+    const auto draw = static_cast<std::uint64_t>(stream.below(n));
+    ++by_third.at(draw >> 61);
+    ++by_residue.at(draw % 3);
+  }
+  EXPECT_LT(chi_square(by_third, 10000), 14);  // 2 degrees: P(> 14) = 0.001
+  EXPECT_LT(chi_square(by_residue, 10000), 14);
 }
 
 TEST(RandomStream, UniformKeepsItsRange) {

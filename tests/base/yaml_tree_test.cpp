@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -71,9 +71,9 @@ TEST(YamlTree, DepthIsLimitedTo64) {
 TEST(YamlTree, LargeMapsAreReadInTime) {
   std::string text;
   for (int i = 0; text.size() < 1'000'000; ++i) text += "key" + std::to_string(i) + ": 1\n";
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = std::clock();  // processor time: the machine may be busy
   EXPECT_GT(parse_yaml(text, "a").entries.size(), 50'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));  // sanitizers included
+  EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);  // sanitizers included; a quadratic reader takes minutes
 }
 
 TEST(YamlTree, FilesAreBounded) {
