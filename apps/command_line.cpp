@@ -193,8 +193,7 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    return PrintArguments{chosen.empty() ? app.help() : chosen.front()->help()};
+    return PrintArguments{app.help()};  // of the subcommand, if one was named
   } catch (const CLI::CallForVersion&) {
     return PrintArguments{version + "\n"};
   } catch (const CLI::ParseError& error) {
