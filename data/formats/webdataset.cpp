@@ -67,7 +67,9 @@ class MemberBytes {
     for (const auto* member : members) {
       const auto* header = piece.bytes.data() + (member->data_offset - begin) - kTarBlock;
       if (tar_header_hash(header) != member->header_hash) {
-        throw DataError("the shard has changed since it was indexed: another tar header stands here");
+        throw DataError(
+            "the shard has changed since it was indexed, another tar header stands here; remove its .tidx file "
+            "to have it indexed again");
       }
     }
     pieces_.push_back(std::move(piece));
