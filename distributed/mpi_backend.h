@@ -12,7 +12,7 @@ struct MpiOptions {
   /// Of one collective. After a timeout every further collective fails at once: MPI cannot take back a pending one.
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   /// Compare the collectives that the ranks run before each of them: an error with both descriptions instead of a hang
-  /// or of mixed data, for one 32-byte all-reduce.
+  /// or of mixed data, for one 16-byte all-reduce.
   bool compare_calls = true;
   /// Longest message; MPI counts in int, and its temporary buffers are as large as a message.
   std::int64_t chunk_bytes = std::int64_t{1} << 30;
