@@ -43,7 +43,7 @@ class TarHeader {
     out.replace(148, 8, 8, ' ');
     std::int64_t sum = 0;
     for (const char c : out) sum += static_cast<unsigned char>(c);
-    char digits[9];
+    char digits[32];
     std::snprintf(digits, sizeof(digits), "%06llo", static_cast<long long>(sum + wrong_by));
     out.replace(148, 7, std::string_view(digits, 7));  // with its NUL
     out[155] = ' ';

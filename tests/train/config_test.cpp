@@ -88,9 +88,13 @@ TEST(RunChanges, FreeKeysPassOthersAreListed) {
   const auto text = refusal([&] { check_changes(config_text(saved), config_text(now), {"run.seed"}); });
   EXPECT_NE(text.find("optimizer.lr: '0.001' -> '0.5'"), std::string::npos) << text;
   EXPECT_EQ(text.find("run.seed"), std::string::npos) << text;
-  EXPECT_EQ(refusal([&] { check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer"}); }),
+  EXPECT_EQ(refusal([&] {
+              check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer"});
+            }),
             "accepted");
-  EXPECT_NE(refusal([&] { check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer.l"}); }),
+  EXPECT_NE(refusal([&] {
+              check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer.l"});
+            }),
             "accepted");
 }
 

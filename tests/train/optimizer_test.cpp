@@ -63,7 +63,7 @@ TEST_P(AdamWFormula, FiveStepsEqualTheFormulaWrittenPlainly) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Dtypes, AdamWFormula, testing::Values(at::kFloat, at::kDouble),
-                         [](const auto& info) { return std::string(c10::toString(info.param)); });
+                         [](const auto& dtype) { return std::string(c10::toString(dtype.param)); });
 
 TEST(AdamW, NormIsThatOfAllGradientsAndClippingScalesToIt) {
   OptimizerConfig config;

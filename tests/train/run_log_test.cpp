@@ -33,6 +33,12 @@ LogConfig all_logs() {
   return config;
 }
 
+LogConfig without_tensorboard() {
+  LogConfig config;
+  config.tensorboard = false;
+  return config;
+}
+
 void write_steps(RunLog& log, int first, int last) {
   for (int step = first; step <= last; ++step) {
     log.metrics({{"step", step}, {"loss", 1.0 / step}, {"peak_rss_mb", {1, 2}}});
@@ -52,7 +58,7 @@ TEST(RunLog, IsCutBackToTheCheckpointAlsoWhatIsNotWrittenNow) {
     write_steps(log, 4, 6);
   }
   const auto whole = contents(folder.path());
-  { const RunLog log(folder.path(), LogConfig{.tensorboard = false}, lengths); }
+  { const RunLog log(folder.path(), without_tensorboard(), lengths); }
   for (const auto& [name, text] : contents(folder.path())) {
     EXPECT_EQ(text, whole.at(name).substr(0, static_cast<std::size_t>(lengths.at(name)))) << name;
   }
@@ -64,7 +70,7 @@ TEST(RunLog, IsCutBackToTheCheckpointAlsoWhatIsNotWrittenNow) {
 
 TEST(RunLog, NumbersThatAreNotFiniteAreNull) {
   const TempDir folder;
-  RunLog log(folder.path(), LogConfig{.tensorboard = false}, {});
+  RunLog log(folder.path(), without_tensorboard(), {});
   log.metrics({{"step", 1}, {"loss", NAN}});
   EXPECT_EQ(read_file(folder / "metrics.jsonl"), "{\"step\":1,\"loss\":null}\n");
 }
