@@ -69,7 +69,7 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   start_log(launch.place().rank, launch.place().size);
   for (const auto& warning : prepare_computation(config.train, launch.place())) log_warning(warning);
   Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
-  std::vector<std::int64_t> rows = {256, 1024, 4096};
+  std::vector<std::int64_t> rows = {256, 1024, 2048};
   if (arguments.batch > 0) rows = {arguments.batch};
   const auto figures = arguments.what == "loss" ? bench_loss(config, rows, arguments.seconds, launch)
                                                 : bench_step(config, arguments.seconds, launch);

@@ -141,7 +141,7 @@ Json bench_loss(const TrainConfig& config, const std::vector<std::int64_t>& rows
     LossWork loss{config, count, at::Device(launch.place().device), comm};
     const auto work = std::visit([&](const auto& c) { return loss(c); }, config.objective);
     work();  // warm
-    const auto times = time_runs(work, seconds / static_cast<double>(rows.size()), 3, comm);
+    const auto times = time_runs(work, seconds / static_cast<double>(rows.size()), 2, comm);
     table.push_back({{"local_rows", count},
                      {"all_rows", count * comm.size()},
                      {"runs", times.size()},

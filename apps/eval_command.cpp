@@ -63,11 +63,13 @@ std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalCo
   return evaluators;
 }
 
+/// Counts as whole numbers, shares as they are.
 Json to_json(const std::vector<Metric>& metrics) {
   Json object = Json::object();
-  for (const auto& metric : metrics) {
-    const bool whole = metric.value == static_cast<double>(static_cast<std::int64_t>(metric.value)) && metric.value > 1;
-    object[metric.name] = whole ? Json(static_cast<std::int64_t>(metric.value)) : Json(metric.value);
+  for (const auto& [name, value] : metrics) {
+    const bool count =
+        name == "samples" || name == "texts" || name == "classes" || name == "unusable" || name == "bank";
+    object[name] = count ? Json(static_cast<std::int64_t>(value)) : Json(value);
   }
   return object;
 }

@@ -35,7 +35,9 @@ TEST(CommandLine, HelpEverywhere) {
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.err, IsEmpty()) << command;
     EXPECT_THAT(help.out, HasSubstr("triptych " + command)) << command;
-    if (command != "train") EXPECT_THAT(help.out, HasSubstr("--format")) << command;
+    if (command != "train") {
+      EXPECT_THAT(help.out, HasSubstr("--format")) << command;
+    }
   }
   EXPECT_THAT(run_shell("triptych train --help").out,
               AllOf(HasSubstr("--set"), HasSubstr("--resume"), HasSubstr("--allow-change"), HasSubstr("--dry-run"),
