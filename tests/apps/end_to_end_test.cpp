@@ -86,8 +86,11 @@ TEST(EndToEnd, EvalSaysWhatItCannotDo) {
   EXPECT_THAT(no_entry.err, HasSubstr("knn"));
 
   // An evaluator that a contrastive objective cannot serve.
+  const auto labels = dir.path().string();
   const auto refused =
-      run_shell("triptych eval classify --checkpoint " + run + " " + config + " --set eval.0.name=classify");
+      run_shell("triptych eval classify --checkpoint " + run + " " + config + " --set eval.0.name=classify" +
+                " --set eval.0.corpus.kind=image_label --set eval.0.corpus.path=" + labels + "/label.tar" +
+                " --set eval.0.corpus.class_names=" + labels + "/classes.txt");
   EXPECT_EQ(refused.code, 2);
   EXPECT_THAT(refused.err, AllOf(HasSubstr("classify"), HasSubstr("unicl")));
 
