@@ -1,0 +1,127 @@
+// Weights to start from: whole model, one tower, and what does not fit.
+#include "core/model/initial_weights.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/base/errors.h"
+#include "core/model/dual_encoder.h"
+#include "core/model/model_factory.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tensors.h"
+
+namespace triptych {
+namespace {
+
+ModelConfig small(std::int64_t width = 8) {
+  VitConfig image;
+  image.image_size = 8;
+  image.patch_size = 4;
+  image.width = width;
+  image.depth = 1;
+  image.heads = 2;
+  CausalTransformerConfig text;
+  text.context = 5;
+  text.width = 8;
+  text.depth = 1;
+  text.heads = 2;
+  text.vocabulary = 20;
+  ModelConfig config;
+  config.image = image;
+  config.text = text;
+  config.embed_dim = 4;
+  return config;
+}
+
+bool same(const Module& a, const Module& b, const std::function<bool(const std::string&)>& which) {
+  const auto left = a.parameters(), right = b.parameters();
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    // The logit scale starts equal everywhere.
+    if (left[i].name != "logit_scale" && which(left[i].name) != at::equal(left[i].tensor, right[i].tensor)) {
+      const bool constant = left[i].name.ends_with("bias") || left[i].name.find("ln_") != std::string::npos;
+      if (!constant) return false;
+    }
+  }
+  return true;
+}
+
+bool is_visual(const std::string& name) {
+  return name.starts_with("visual.");
+}
+
+struct InitFrom : testing::Test {
+  TempDir folder;
+  std::string path = folder / "weights.safetensors";
+  DualEncoder source{small(), Initializer(1)}, target{small(), Initializer(2)};
+
+  std::string refusal(Module& model, const InitConfig& config) {
+    try {
+      load_initial_weights(model, config);
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "(accepted)";
+  }
+};
+
+TEST_F(InitFrom, WholeModelOrOneTower) {
+  save_safetensors(path, source.parameters());
+  EXPECT_TRUE(same(source, target, [](const auto&) { return false; }));
+  load_initial_weights(target, {.whole = "", .image = path, .text = ""});
+  EXPECT_TRUE(same(source, target, is_visual));
+  DualEncoder text(small(), Initializer(3));
+  load_initial_weights(text, {.whole = "", .image = "", .text = path});
+  EXPECT_TRUE(same(source, text, [](const auto& name) { return !is_visual(name); }));
+  load_initial_weights(target, {.whole = path, .image = "", .text = ""});
+  EXPECT_TRUE(same(source, target, [](const auto&) { return true; }));
+  EXPECT_TRUE(target.parameters()[0].tensor.requires_grad());
+}
+
+TEST_F(InitFrom, ConvertsDtypes) {
+  std::vector<NamedTensor> halves;
+  for (const auto& [name, tensor] : source.parameters()) halves.push_back({name, tensor.detach().to(at::kHalf)});
+  save_safetensors(path, halves);
+  load_initial_weights(target, {.whole = path, .image = "", .text = ""});
+  EXPECT_EQ(target.parameters()[0].tensor.scalar_type(), at::kFloat);
+  EXPECT_LT(difference(target.parameters()[5].tensor, source.parameters()[5].tensor), 1e-2);
+}
+
+TEST_F(InitFrom, AnImageTowerWithoutProjectionLeavesItInTheFile) {
+  save_safetensors(path, source.parameters());
+  struct Only : Module {
+    explicit Only(Module& tower) { child("visual", tower); }
+  };
+  const auto tower = make_image_tower(small(), std::nullopt, Initializer(2));
+  Only model(*tower);
+  EXPECT_EQ(refusal(model, {.whole = "", .image = path, .text = ""}), "(accepted)");
+  EXPECT_NE(refusal(model, {.whole = path, .image = "", .text = ""}).find("unexpected  visual.proj"),
+            std::string::npos);
+  EXPECT_NE(refusal(model, {.whole = "", .image = "", .text = path}).find("no such tower"), std::string::npos);
+}
+
+TEST_F(InitFrom, ListsEveryDifferenceAndChangesNothing) {
+  std::vector<NamedTensor> weights;
+  for (const auto& [name, tensor] : DualEncoder(small(12), Initializer(1)).parameters()) {
+    if (name != "text_projection") weights.push_back({name, tensor});
+  }
+  weights.push_back({"extra", at::ones({3})});
+  save_safetensors(path, weights);
+  const std::string message = refusal(target, {.whole = path, .image = "", .text = ""});
+  EXPECT_NE(message.find("model.init_from.whole"), std::string::npos);
+  EXPECT_NE(message.find("missing     text_projection [8, 4]"), std::string::npos) << message;
+  EXPECT_NE(message.find("unexpected  extra [3]"), std::string::npos) << message;
+  EXPECT_NE(message.find("shape       visual.class_embedding [12] in the file, [8] in the model"), std::string::npos)
+      << message;
+  const DualEncoder fresh(small(), Initializer(2));
+  EXPECT_TRUE(same(fresh, target, [](const auto&) { return true; }));
+}
+
+TEST_F(InitFrom, AFileThatCannotBeReadIsAnErrorOfTheConfiguration) {
+  EXPECT_NE(refusal(target, {.whole = path, .image = "", .text = ""}).find("cannot be opened"), std::string::npos);
+  std::ofstream(path) << "not a tensor file";
+  EXPECT_NE(refusal(target, {.whole = "", .image = path, .text = ""}).find("model.init_from.image"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace triptych

@@ -1,0 +1,65 @@
+// The presets of configs/models: readable, of OpenCLIP's sizes, and buildable.
+#include <gtest/gtest.h>
+
+#include "core/base/config_reader.h"
+#include "core/base/errors.h"
+#include "core/model/dual_encoder.h"
+
+namespace triptych {
+namespace {
+
+/// A file that holds a model section only.
+struct Preset {
+  ModelConfig model;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("model", c.model, "towers");
+  }
+};
+
+ModelConfig preset(const std::string& name, const std::vector<std::string>& changes = {}) {
+  return load_config<Preset>(TRIPTYCH_SOURCE_DIR "/configs/models/" + name + ".yaml", changes).model;
+}
+
+TEST(Presets, HaveTheKnownNumbersOfParameters) {
+  // OpenCLIP's ViT-B-32, ViT-B-16 and ViT-S-16 as its documentation counts them, in millions.
+  for (const auto& [name, millions] : {std::pair("vit_b32", 151.28), std::pair("vit_b16", 149.62)}) {
+    const DualEncoder model(preset(name), Initializer(1));
+    EXPECT_NEAR(static_cast<double>(model.parameter_count()) / 1e6, millions, 0.01) << name;
+  }
+  const DualEncoder tiny(preset("vit_tiny_p16_64"), Initializer(1));
+  EXPECT_LT(tiny.parameter_count(), 15'000'000);
+}
+
+TEST(Presets, NamesAreOpenClips) {
+  const DualEncoder model(preset("vit_tiny_p16_64"), Initializer(1));
+  std::vector<std::string> names;
+  for (const auto& item : model.parameters()) names.push_back(item.name);
+  for (const auto* name :
+       {"logit_scale", "positional_embedding", "text_projection", "token_embedding.weight", "ln_final.bias",
+        "transformer.resblocks.3.attn.in_proj_weight", "visual.conv1.weight", "visual.proj", "visual.class_embedding",
+        "visual.transformer.resblocks.5.mlp.c_proj.bias", "visual.ln_post.weight"}) {
+    EXPECT_NE(std::find(names.begin(), names.end(), name), names.end()) << name;
+  }
+}
+
+std::string refusal(const std::vector<std::string>& changes) {
+  try {
+    preset("vit_tiny_p16_64", changes);
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+  return "(accepted)";
+}
+
+TEST(Presets, ContradictionsAreRefusedByTheirKey) {
+  EXPECT_NE(refusal({"model.image.patch_size=15"}).find("model.image.patch_size"), std::string::npos);
+  EXPECT_NE(refusal({"model.image.heads=5"}).find("model.image.heads"), std::string::npos);
+  EXPECT_NE(refusal({"model.text.heads=5"}).find("model.text.heads"), std::string::npos);
+  EXPECT_NE(refusal({"model.init_from.whole=a", "model.init_from.image=b"}).find("model.init_from.whole"),
+            std::string::npos);
+  EXPECT_EQ(refusal({"model.image.heads=4"}), "(accepted)");
+}
+
+}  // namespace
+}  // namespace triptych
