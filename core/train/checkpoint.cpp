@@ -87,6 +87,19 @@ void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot
   sync_folder(folder);
 }
 
+/// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant.
+void put_in_place(const fs::path& finished, const fs::path& folder) {
+  if (fs::exists(folder)) {
+    if (renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) != 0) {
+      throw storage_error("cannot replace", folder, errno);
+    }
+    sync_folder(folder.parent_path());
+    fs::remove_all(finished);
+  } else {
+    rename_durably(finished, folder);
+  }
+}
+
 }  // namespace
 
 std::string manifest_text(const Manifest& manifest) {
@@ -132,7 +145,7 @@ void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnap
   if (error) throw storage_error("cannot create", unfinished, error.value());
   try {
     write_files(unfinished, manifest, snapshot, config_text);
-    rename_durably(unfinished, folder);
+    put_in_place(unfinished, folder);
   } catch (...) {
     fs::remove_all(unfinished, error);
     throw;

@@ -34,7 +34,8 @@ std::string manifest_text(const Manifest& manifest);
 Manifest parse_manifest(std::string_view text, const std::string& where);
 
 /// Writes FOLDER.tmp, syncs every file, writes the manifest (with `files` filled in) last, renames to FOLDER, syncs the
-/// parent. Throws StorageError and leaves nothing but what was there before.
+/// parent; one that is there already is replaced in one instant. Throws StorageError and leaves nothing but what was
+/// there before.
 void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
                       const std::string& config_text);
 

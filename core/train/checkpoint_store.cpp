@@ -136,9 +136,7 @@ void CheckpointWriter::save(const std::function<SaveJob()>& stage) {
 
 void CheckpointWriter::write(const SaveJob& job) const {
   for (const auto& log : job.logs) sync_file(log);
-  const auto target = store_.path(job.manifest.step);
-  if (fs::exists(target)) set_aside(target, "superseded");
-  write_checkpoint(target, job.manifest, job.snapshot, job.config_text);
+  write_checkpoint(store_.path(job.manifest.step), job.manifest, job.snapshot, job.config_text);
   try {
     prune(job.best_step);
   } catch (const StorageError& error) {  // the new checkpoint is safe: an old one too many does no harm

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "core/base/errors.h"
 #include "core/base/strings.h"
 #include "core/train/trainer.h"
@@ -40,7 +42,8 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const auto precision = precision_of(config.train.precision);
   const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
   const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
-  const auto whole = [](double value) { return static_cast<std::int64_t>(value); };
+  constexpr double kBeyondAnyMachine = 1e17;  // eight such sums still fit int64
+  const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };
   const double parameters = static_cast<double>(objective.module().parameter_count());
   const double values = std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
                         std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);

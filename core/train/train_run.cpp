@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "core/base/hash.h"
 #include "core/base/log.h"
@@ -63,7 +64,7 @@ class TrainRun {
   void write_step(const StepReport& report, const at::Tensor& local_ids);
   void write_metrics(const StepReport& report);
   void note_bad_records(const std::vector<BadRecord>& met, bool anywhere);
-  void evaluate_if_due();
+  bool evaluate_if_due();
   void save_if_due();
   void save();
   void finish_saving();
@@ -101,7 +102,7 @@ class TrainRun {
   std::unique_ptr<CheckpointWriter> writer_;  // rank 0
   std::unique_ptr<StepProfile> profile_;
   std::int64_t saved_step_ = -1;
-  bool stop_ = false, better_ = false;
+  bool stop_ = false, better_ = false, first_step_ = true;
   Interval interval_;
 };
 
@@ -171,11 +172,12 @@ void TrainRun::start_logs() {
   if (!root()) return;
   if (!place_.device_note.empty()) log_info(place_.device_note);
   for (const auto& warning : parts_.warnings) log_warning(warning);
-  log_info("settings\n" + settings_table(request_, place_, parts_));
+  const auto table = settings_table(request_, place_, parts_);
+  log_info("settings\n" + table.substr(0, table.size() - 1));
 }
 
 ExitCode TrainRun::run() {
-  evaluate_if_due();  // a run that was stopped before an evaluation makes up for it
+  if (evaluate_if_due()) saved_step_ = -1;  // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {
@@ -186,7 +188,9 @@ ExitCode TrainRun::run() {
   profile_.reset();
   finish_saving();
   end_progress();
-  const bool done = trainer_->steps_done() >= parts_.plan.total_steps;
+  const auto last = trainer_->steps_done();
+  const bool done =
+      last >= parts_.plan.total_steps && !parts_.evaluations->due(last);  // a stop may leave the last evaluation
   if (root()) {
     const auto at_step =
         "step " + std::to_string(trainer_->steps_done()) + " of " + std::to_string(parts_.plan.total_steps);
@@ -198,7 +202,7 @@ ExitCode TrainRun::run() {
 }
 
 void TrainRun::one_step() {
-  const bool first = interval_.steps == 0 && saved_step_ < 0 && trainer_->steps_done() == 0;
+  const bool first = std::exchange(first_step_, false);
   const auto wait_begin = Clock::now();
   auto batches = loader_->next();
   interval_.wait_s += seconds_since(wait_begin);
@@ -258,7 +262,10 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& local_ids)
                 ", gradient norm " + number_text(report.grad_norm) + (spike ? " is a spike" : " not finite"));
   }
   const bool due = log_config().every.due(report.step, parts_.plan.geometry);
-  if (due || report.step == parts_.plan.total_steps) write_metrics(report);
+  if (due || report.step == parts_.plan.total_steps) {
+    write_metrics(report);
+    return;
+  }
   if (!root()) return;
   const double left = static_cast<double>(parts_.plan.total_steps - report.step) * report.seconds;
   show_progress("step " + std::to_string(report.step) + "/" + std::to_string(parts_.plan.total_steps) + "  loss " +
@@ -307,10 +314,11 @@ void TrainRun::write_metrics(const StepReport& report) {
   log_info(text);
 }
 
-void TrainRun::evaluate_if_due() {
+/// True if evaluators ran.
+bool TrainRun::evaluate_if_due() {
   auto& evaluations = *parts_.evaluations;
   const auto step = trainer_->steps_done();
-  if (!evaluations.due(step)) return;
+  if (!evaluations.due(step)) return false;
   const auto begin = Clock::now();
   const auto spec = parts_.objective->needs();
   const auto metrics = evaluations.run(step,
@@ -337,6 +345,7 @@ void TrainRun::evaluate_if_due() {
     log_info(text);
   }
   interval_.begin += Clock::now() - begin;  // rates are those of training
+  return !metrics.empty();
 }
 
 void TrainRun::save_if_due() {

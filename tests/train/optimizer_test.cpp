@@ -103,7 +103,8 @@ TEST(AdamW, DecaysExactlyWhatOpenClipDecays) {
   for (const auto& [name, stored] : golden.tensors()) {
     if (name.starts_with("init.") && AdamW::decays(name.substr(5), golden[name])) decayed.insert(name.substr(5));
   }
-  for (const auto& name : golden_facts()["decayed"]) expected.insert(name.get<std::string>());
+  const auto facts = golden_facts();
+  for (const auto& name : facts["decayed"]) expected.insert(name.get<std::string>());
   EXPECT_EQ(decayed, expected);
 }
 

@@ -146,5 +146,24 @@ TEST(TensorBoard, RecordsHoldWhatWasWritten) {
   EXPECT_EQ(scalars, (std::map<std::string, float>{{"loss", 0.25f}, {"eval/zero_shot/top1", 0.5f}}));
 }
 
+TEST(TensorBoard, TheTensorboardPackageReadsTheSameAlsoAfterACutBack) {
+  const TempDir folder;
+  std::int64_t known = 0;
+  {
+    TensorBoardFile file(folder.path(), INT64_MAX);
+    file.scalars(1, 5, {{"loss", 0.5}});
+    known = static_cast<std::int64_t>(fs::file_size(file.path()));
+    file.scalars(2, 6, {{"loss", 9}});
+  }
+  TensorBoardFile file(folder.path(), known);
+  file.scalars(2, 7, {{"loss", 0.25}, {"lr", 0.125}});
+  const auto out = folder / "out.txt";
+  const std::string command = TRIPTYCH_SOURCE_DIR "/.venv/bin/python " TRIPTYCH_SOURCE_DIR
+                                                  "/tests/train/read_events.py " +
+                              folder.path().string() + " > " + out.string() + " 2> " + (folder / "err.txt").string();
+  ASSERT_EQ(std::system(command.c_str()), 0) << read_file(folder / "err.txt");
+  EXPECT_EQ(read_file(out), "loss 1 0.5\nloss 2 0.25\nlr 2 0.125\n");
+}
+
 }  // namespace
 }  // namespace triptych
