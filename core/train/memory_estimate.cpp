@@ -13,6 +13,8 @@
 namespace triptych {
 namespace {
 
+constexpr double kBeyondAnyMachine = 1e17;  // bytes; eight of them still fit int64
+
 template <class Tower>
 double tokens_of(const Tower& tower) {
   if constexpr (requires { tower.patch_size; }) {
@@ -42,7 +44,6 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const auto precision = precision_of(config.train.precision);
   const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
   const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
-  constexpr double kBeyondAnyMachine = 1e17;  // eight such sums still fit int64
   const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };
   const double parameters = static_cast<double>(objective.module().parameter_count());
   const double values = std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
