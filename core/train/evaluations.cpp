@@ -11,13 +11,15 @@
 
 namespace triptych {
 
-Evaluations::Evaluations(const TrainConfig& config, Objective& objective, const StepPlan& plan)
+Evaluations::Evaluations(const TrainConfig& config, Objective& objective, const StepPlan& plan,
+                         const std::vector<std::string>& class_names)
     : objective_(objective), plan_(plan), keep_best_(config.checkpoint.keep_best) {
   const auto encoders = objective.encoders();
   const auto name = std::visit([](const auto& c) { return std::string(c.kTag); }, config.objective);
   for (const auto& entry : config.eval) {
     auto evaluator = make_evaluator(entry, config.data.decode);
     check_served(*evaluator, encoders, name);
+    evaluator->check_labels(class_names);
     entries_.push_back({evaluator_name(entry), evaluator_every(entry), std::move(evaluator)});
   }
 }

@@ -17,9 +17,10 @@ using Metrics = std::vector<std::pair<std::string, double>>;  ///< "eval/zero_sh
 
 class Evaluations {
  public:
-  /// Opens the held-out corpora. Throws ConfigError when the objective cannot serve an entry, or checkpoint.keep_best
-  /// names a metric that does not exist.
-  Evaluations(const TrainConfig& config, Objective& objective, const StepPlan& plan);
+  /// Opens the held-out corpora. Throws ConfigError when the objective cannot serve an entry, an entry's classes are
+  /// not among the trained `class_names`, or checkpoint.keep_best names a metric that does not exist.
+  Evaluations(const TrainConfig& config, Objective& objective, const StepPlan& plan,
+              const std::vector<std::string>& class_names);
   /// Something is due after `step` and was not run yet.
   bool due(std::int64_t step) const;
   /// Runs what is due after `step`; all at the end of the run. `stop` is asked (agreed by all ranks) between two

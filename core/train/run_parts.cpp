@@ -70,7 +70,7 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
                                      {.seed = static_cast<std::uint64_t>(config.run.seed),
                                       .device = parts.device,
                                       .parameters = precision_of(config.train.precision).parameters});
-    parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan);
+    parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan, parts.facts.class_names);
     parts.memory = estimate_memory(config, parts.plan, *parts.objective, place.rank);
     const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
     check_memory(parts.memory, total_memory(parts.device) / sharers, config);
