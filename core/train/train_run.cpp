@@ -18,6 +18,7 @@
 #include "core/train/resume.h"
 #include "core/train/run_directory.h"
 #include "core/train/run_log.h"
+#include "core/train/run_metrics.h"
 #include "core/train/run_parts.h"
 #include "core/train/step_profile.h"
 #include "core/train/step_record.h"
@@ -41,13 +42,6 @@ std::set<std::string> names_of_model(Module& module) {
   for (const auto& buffer : module.buffers()) names.insert(buffer.name);
   return names;
 }
-
-/// Sums between two lines of metrics.jsonl.
-struct Interval {
-  Clock::time_point begin = Clock::now();
-  std::int64_t steps = 0;
-  double step_s = 0, wait_s = 0;
-};
 
 class TrainRun {
  public:
@@ -274,44 +268,13 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& local_ids)
                 " samples/s  ETA " + human_duration(left));
 }
 
-/// Collective: every rank tells its memory and its waiting.
+/// Collective.
 void TrainRun::write_metrics(const StepReport& report) {
-  const auto use = memory_use(parts_.device);
-  const Json mine = {use.peak_rss_mb, use.private_rss_mb, use.peak_gpu_mb, interval_.wait_s};
-  const auto by_rank = comm_.all_gather_text(mine.dump());
-  const auto steps = static_cast<double>(interval_.steps);
-  const double wall_s = seconds_since(interval_.begin), step_s = interval_.step_s / steps;
+  const auto line = metrics_line(report, *trainer_, parts_, interval_, bad_records_->count(), comm_);
   interval_ = {};
   if (!root()) return;
-  const auto column = [&](std::size_t index) {
-    Json values = Json::array();
-    for (const auto& text : by_rank) values.push_back(std::round(Json::parse(text)[index].get<double>() * 10) / 10);
-    return values;
-  };
-  double wait_s = 0;
-  for (const auto& text : by_rank) wait_s = std::max(wait_s, Json::parse(text)[3].get<double>());
-  const auto& geometry = parts_.plan.geometry;
-  const double epoch = static_cast<double>(trainer_->samples_seen()) / static_cast<double>(geometry.records_per_epoch);
-  Json line = {
-      {"step", report.step}, {"epoch", epoch}, {"samples_seen", trainer_->samples_seen()}, {"loss", report.loss}};
-  for (const auto& [name, value] : report.terms) line["loss/" + name] = value;
-  line["lr"] = report.lr;
-  line["grad_norm"] = report.grad_norm;
-  if (const auto scale = parts_.objective->encoders().scale) line["logit_scale"] = scale->item<double>();
-  line["samples_per_s"] = static_cast<double>(geometry.global_batch) * steps / wall_s;
-  line["step_s"] = step_s;
-  line["data_wait_s"] = wait_s / steps;
-  line["peak_rss_mb"] = column(0);
-  line["private_rss_mb"] = column(1);
-  if (!parts_.device.is_cpu()) line["peak_gpu_mb"] = column(2);
-  line["skipped_samples"] = bad_records_->count();
-  line["skipped_steps"] = trainer_->guard().skipped_in_all();
   log_->metrics(line);
-  char text[160];
-  std::snprintf(text, sizeof(text), "step %lld/%lld  epoch %.2f  loss %.4f  lr %.2e  norm %.2f  %.0f samples/s",
-                static_cast<long long>(report.step), static_cast<long long>(parts_.plan.total_steps), epoch,
-                report.loss, report.lr, report.grad_norm, line["samples_per_s"].get<double>());
-  log_info(text);
+  log_info(metrics_text(line, parts_.plan.total_steps));
 }
 
 /// True if evaluators ran.
