@@ -61,7 +61,8 @@ CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path&
                                     .device = device,
                                     .parameters = precision_of(config.train.precision).parameters});
   try {
-    load_initial_weights(model.objective->module(), {.whole = (checkpoint / "model.safetensors").string(), .image = "", .text = ""});
+    load_initial_weights(model.objective->module(),
+                         {.whole = (checkpoint / "model.safetensors").string(), .image = "", .text = ""});
   } catch (const ConfigError& error) {
     throw CheckpointError(error.what());
   }

@@ -1,5 +1,5 @@
-// What a rank may ask of its peers: a thin, blocking layer over c10d::ProcessGroup. Every call is collective: same calls,
-// same order, on every rank.
+// What a rank may ask of its peers: a thin, blocking layer over c10d::ProcessGroup. Every call is collective: same
+// calls, same order, on every rank.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <c10/util/intrusive_ptr.h>
@@ -29,8 +29,8 @@ class Collectives {
   void broadcast(at::Tensor& inout, int root);
   void all_reduce_sum(at::Tensor& inout);
   void all_reduce_max(at::Tensor& inout);
-  at::Tensor all_gather(const at::Tensor& local);        ///< [b, ...] -> [size*b, ...] in rank order
-  at::Tensor reduce_scatter_sum(const at::Tensor& full); ///< [size*b, ...] -> [b, ...]
+  at::Tensor all_gather(const at::Tensor& local);         ///< [b, ...] -> [size*b, ...] in rank order
+  at::Tensor reduce_scatter_sum(const at::Tensor& full);  ///< [size*b, ...] -> [b, ...]
   void barrier();
 
   // The same for decisions and texts of the host; always over the CPU transport.

@@ -21,18 +21,18 @@ struct GradientSyncOptions {
   std::int64_t bucket_bytes = 25 << 20;
 };
 
-/// Buckets are fixed at construction (reverse registration order) and never rebuilt: exact resume on 3 or more ranks depends
-/// on it. Both forms give the same bits.
+/// Buckets are fixed at construction (reverse registration order) and never rebuilt: exact resume on 3 or more ranks
+/// depends on it. Both forms give the same bits.
 class GradientSync {
  public:
-  /// Parameters that require gradients, in registration order, the same on every rank (verified: throws ConfigError naming
-  /// the first difference). Broadcasts them from rank 0.
+  /// Parameters that require gradients, in registration order, the same on every rank (verified: throws ConfigError
+  /// naming the first difference). Broadcasts them from rank 0.
   GradientSync(SyncForm form, std::vector<std::string> names, std::vector<at::Tensor> parameters, Collectives& comm,
                GradientSyncOptions options = {});
   ~GradientSync();
 
-  void zero_grad();           ///< drops all gradients
-  void before_forward();      ///< once at the start of a step
+  void zero_grad();       ///< drops all gradients
+  void before_forward();  ///< once at the start of a step
   /// Before the last backward of a step: gradients that it produces are reduced (reducer form: while it runs).
   void before_last_backward(const std::vector<at::Tensor>& roots);
   /// After the last backward: waits, so that every gradient is the mean over ranks. Throws Error naming every parameter

@@ -1,5 +1,5 @@
-// Where this process stands: rank, local rank, host, device, found from mpirun, srun (PMIx) or torchrun's variables; and
-// the Collectives that go with it. Owns MPI's life.
+// Where this process stands: rank, local rank, host, device, found from mpirun, srun (PMIx) or torchrun's variables;
+// and the Collectives that go with it. Owns MPI's life.
 #pragma once
 #include <memory>
 #include <string>
@@ -23,8 +23,8 @@ struct Place {
 
 class Launch {
  public:
-  /// Reads the launch environment and starts the transports. Errors (ConfigError): WORLD_SIZE or SLURM_NTASKS announces more
-  /// processes than MPI sees; device: cuda without a GPU for every local rank. Touches no CUDA state for `cpu`.
+  /// Reads the launch environment and starts the transports. Errors (ConfigError): WORLD_SIZE or SLURM_NTASKS announces
+  /// more processes than MPI sees; device: cuda without a GPU for every local rank. Touches no CUDA state for `cpu`.
   explicit Launch(const LaunchOptions& options);
   /// Leaves in good order (barrier, finalize) unless an exception unwinds or a collective timed out.
   ~Launch();
@@ -38,7 +38,8 @@ class Launch {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Rank and size as the environment tells them, before any transport is up (-1 and 1 if nothing tells). For who may print.
+/// Rank and size as the environment tells them, before any transport is up (-1 and 1 if nothing tells). For who may
+/// print.
 int environment_rank();
 
 /// Ends the whole job now with `code`: MPI_Abort where MPI runs, else _exit. Flushes stderr first. Never returns.

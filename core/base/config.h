@@ -11,10 +11,10 @@
 //     void validate() const;   // optional: contradictions between fields, throws FieldError("lr", "...")
 //   };
 //
-// A member may be bool, int64_t, double, std::string, Duration, std::filesystem::path, another section, std::optional<T>,
-// std::vector<T>, std::array<double, n>, or std::variant<Sections...>: the union of sections that one key tells apart. Each
-// alternative then has `static constexpr const char* kTagKey = "name"` (or "type") and `kTag = "unicl"`; the tag key is
-// read first and the remaining keys are those of the chosen alternative.
+// A member may be bool, int64_t, double, std::string, Duration, std::filesystem::path, another section,
+// std::optional<T>, std::vector<T>, std::array<double, n>, or std::variant<Sections...>: the union of sections that one
+// key tells apart. Each alternative then has `static constexpr const char* kTagKey = "name"` (or "type") and `kTag =
+// "unicl"`; the tag key is read first and the remaining keys are those of the chosen alternative.
 #pragma once
 #include <cmath>
 #include <initializer_list>
@@ -32,11 +32,21 @@ struct Limit {
   bool open_low = false;
   std::vector<std::string> choices = {};  ///< allowed strings; empty = any
 };
-inline Limit any_value() { return {}; }
-inline Limit positive() { return {.low = 0, .open_low = true}; }
-inline Limit at_least(double low) { return {.low = low}; }
-inline Limit between(double low, double high) { return {.low = low, .high = high}; }
-inline Limit one_of(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
+inline Limit any_value() {
+  return {};
+}
+inline Limit positive() {
+  return {.low = 0, .open_low = true};
+}
+inline Limit at_least(double low) {
+  return {.low = low};
+}
+inline Limit between(double low, double high) {
+  return {.low = low, .high = high};
+}
+inline Limit one_of(std::vector<std::string> choices) {
+  return {.choices = std::move(choices)};
+}
 
 /// Thrown by a section's validate(): the reader adds file, line and the section's path and throws ConfigError.
 class FieldError : public std::runtime_error {

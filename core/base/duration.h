@@ -18,16 +18,22 @@ struct Duration {
 
   /// Optimizer steps that fit: samples and epochs are rounded down, but a positive duration is at least 1 step.
   std::int64_t steps(const RunGeometry& run) const;
-  /// True after step `done` (steps completed, >= 1) when a multiple of this duration was reached or crossed by that step.
-  /// A zero duration is never due.
+  /// True after step `done` (steps completed, >= 1) when a multiple of this duration was reached or crossed by that
+  /// step. A zero duration is never due.
   bool due(std::int64_t done, const RunGeometry& run) const;
   /// "{steps: 2000}", as YAML.
   std::string text() const;
   bool operator==(const Duration&) const = default;
 };
 
-inline Duration steps(double n) { return {Duration::Unit::kSteps, n}; }
-inline Duration samples(double n) { return {Duration::Unit::kSamples, n}; }
-inline Duration epochs(double n) { return {Duration::Unit::kEpochs, n}; }
+inline Duration steps(double n) {
+  return {Duration::Unit::kSteps, n};
+}
+inline Duration samples(double n) {
+  return {Duration::Unit::kSamples, n};
+}
+inline Duration epochs(double n) {
+  return {Duration::Unit::kEpochs, n};
+}
 
 }  // namespace triptych

@@ -8,20 +8,20 @@ namespace triptych {
 
 /// What a draw is for; part of every key. Numbers are stable: they decide the bits of existing runs.
 enum class Purpose : std::uint64_t {
-  kInit = 1,          ///< initial parameters
-  kShuffle = 2,       ///< order of records
-  kMixture = 3,       ///< order of corpora
-  kCrop = 4,          ///< augmentation
-  kCaption = 5,       ///< which caption of a record
-  kPrompt = 6,        ///< which prompt, which name of a class
-  kReplacement = 7,   ///< which record replaces a bad one
-  kDropout = 8,       ///< masks of dropout
-  kDropPath = 9,      ///< gates of residual branches
-  kErasing = 10,      ///< random erasing
-  kMask = 11,         ///< masked tokens
-  kNegative = 12,     ///< sampled negatives
-  kCoalition = 13,    ///< Shapley coalitions
-  kTest = 1000,       ///< data made by tests and benchmarks
+  kInit = 1,         ///< initial parameters
+  kShuffle = 2,      ///< order of records
+  kMixture = 3,      ///< order of corpora
+  kCrop = 4,         ///< augmentation
+  kCaption = 5,      ///< which caption of a record
+  kPrompt = 6,       ///< which prompt, which name of a class
+  kReplacement = 7,  ///< which record replaces a bad one
+  kDropout = 8,      ///< masks of dropout
+  kDropPath = 9,     ///< gates of residual branches
+  kErasing = 10,     ///< random erasing
+  kMask = 11,        ///< masked tokens
+  kNegative = 12,    ///< sampled negatives
+  kCoalition = 13,   ///< Shapley coalitions
+  kTest = 1000,      ///< data made by tests and benchmarks
 };
 
 /// Mixes words into 64 well-spread bits; the same on every machine. Order matters.
@@ -36,11 +36,11 @@ inline std::uint64_t random_key(std::uint64_t seed, Purpose purpose, std::initia
 class RandomStream {
  public:
   explicit RandomStream(std::uint64_t key) : key_(key) {}
-  std::uint64_t bits();                          ///< 64 uniform bits
-  double uniform();                              ///< [0, 1), 53 bits
-  double uniform(double low, double high);       ///< [low, high)
-  std::int64_t below(std::int64_t n);            ///< 0 .. n-1 without bias; n >= 1
-  double normal();                               ///< mean 0, deviation 1
+  std::uint64_t bits();                     ///< 64 uniform bits
+  double uniform();                         ///< [0, 1), 53 bits
+  double uniform(double low, double high);  ///< [low, high)
+  std::int64_t below(std::int64_t n);       ///< 0 .. n-1 without bias; n >= 1
+  double normal();                          ///< mean 0, deviation 1
 
  private:
   std::uint64_t key_;

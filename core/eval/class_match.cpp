@@ -12,8 +12,7 @@ std::vector<std::int64_t> match_classes(const std::vector<std::vector<std::strin
                                         const std::vector<std::vector<std::string>>& known, const std::string& what) {
   std::unordered_map<std::string, std::int64_t> index_of;
   for (std::size_t index = 0; index < known.size(); ++index) {
-    for (const auto& name : known[index])
-      index_of.emplace(normalized_name(name), static_cast<std::int64_t>(index));
+    for (const auto& name : known[index]) index_of.emplace(normalized_name(name), static_cast<std::int64_t>(index));
   }
   std::vector<std::int64_t> matches;
   std::string missing;

@@ -16,7 +16,7 @@ struct BadRecord {
   std::int64_t sample_id = 0;  ///< of the bad record, see Batch::sample_ids
   std::int64_t position = 0;   ///< where it was met
   std::string corpus, shard, key, reason;
-  std::int64_t offset = 0;     ///< byte offset in the shard
+  std::int64_t offset = 0;  ///< byte offset in the shard
 };
 
 /// b consecutive rows of the global batch.
@@ -39,19 +39,19 @@ struct TextForm {
 struct BatchSpec {
   int views = 1;
   int captions = 1;
-  bool labels = false;       ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
+  bool labels = false;  ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
   bool phrases = false;
-  bool text = true;          ///< false: tokens are left undefined
+  bool text = true;  ///< false: tokens are left undefined
   TextForm form;
   std::int64_t image_size = 224;  ///< height = width of the pictures
 };
 
 /// What the data tells a method.
 struct CorpusFacts {
-  std::int64_t num_labels = 0;         ///< concept ids are 0 .. num_labels-1
-  std::int64_t records_per_epoch = 0;  ///< E
-  std::int64_t steps_per_epoch = 0;    ///< floor(E / global_batch), at least 1
-  std::vector<std::string> class_names;                      ///< by concept id
+  std::int64_t num_labels = 0;                                             ///< concept ids are 0 .. num_labels-1
+  std::int64_t records_per_epoch = 0;                                      ///< E
+  std::int64_t steps_per_epoch = 0;                                        ///< floor(E / global_batch), at least 1
+  std::vector<std::string> class_names;                                    ///< by concept id
   std::vector<float> pixel_mean = {0.48145466f, 0.4578275f, 0.40821073f};  ///< per channel, of pictures in [0, 1]
   std::vector<float> pixel_std = {0.26862954f, 0.26130258f, 0.27577711f};
 };
