@@ -65,6 +65,7 @@ struct DataConfig {
   AugmentConfig augment;
   DecodeConfig decode;
   std::string prompts = "clip81";
+  std::string index_dir;
   std::int64_t workers = 1;
   std::int64_t prefetch = 2;
   double error_budget = 0.01;
@@ -78,6 +79,8 @@ struct DataConfig {
     field("decode", c.decode, "how pictures become RGB");
     field("prompts", c.prompts,
           "templates for class names: clip81 (drawn per sample), plain (the bare name), or a text file");
+    field("index_dir", c.index_dir,
+          "where index files of all corpora are written (a corpus may name its own); empty: beside each shard");
     field("workers", c.workers, "decode threads a rank", between(1, 256));
     field("prefetch", c.prefetch, "batches that are decoded ahead", between(1, 64));
     field("error_budget", c.error_budget, "distinct bad records, as a share of an epoch, that stop the run",

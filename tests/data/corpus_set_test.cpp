@@ -39,6 +39,19 @@ class CorpusSetTest : public testing::Test {
   TempDir folder_;
 };
 
+TEST_F(CorpusSetTest, IndexFilesGoWhereTheDataSectionSaysUnlessTheCorpusSaysOtherwise) {
+  const auto files_in = [](const std::filesystem::path& folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), {});
+  };
+  DataConfig config;
+  config.corpora = {texts(), labels("own", "cat\ndog\n")};
+  config.corpora[1].index_dir = (folder_ / "own-index").string();
+  config.index_dir = (folder_ / "common-index").string();
+  const CorpusSet corpora(config);
+  EXPECT_EQ(files_in(folder_ / "common-index"), 2);
+  EXPECT_EQ(files_in(folder_ / "own-index"), 1);
+}
+
 TEST_F(CorpusSetTest, EqualNamesShareALabel) {
   DataConfig config;
   config.corpora = {texts(), labels("a", "cat|kitty\nGolden_Retriever\n"),
