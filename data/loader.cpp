@@ -12,6 +12,7 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "core/base/errors.h"
@@ -114,17 +115,31 @@ struct Loader::Impl {
         prefetch(config.prefetch),
         schedule(make_schedule(corpora, config, seed, part_)),
         rows(corpora, config, spec_, seed) {
-    const SignalsBlocked blocked;
-    for (std::int64_t i = 0; i < config.workers; ++i) threads.emplace_back([this] { work(); });
+    start_workers(config.workers);
   }
 
-  ~Impl() {
+  ~Impl() { stop_workers(); }
+
+  void start_workers(std::int64_t count) {
+    const SignalsBlocked blocked;
+    try {
+      for (std::int64_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {
+      const auto running = std::to_string(threads.size());
+      stop_workers();
+      throw StorageError("the system gives only " + running + " of " + std::to_string(count) +
+                         " decode threads: " + error.what() + "; lower data.workers or raise ulimit -u");
+    }
+  }
+
+  void stop_workers() {
     {
       const std::lock_guard lock(mutex);
       stopping = true;
     }
     has_rows.notify_all();
     for (auto& thread : threads) thread.join();
+    threads.clear();
   }
 
   std::int64_t global_batch() const { return part.local_batch * part.size; }

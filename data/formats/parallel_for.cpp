@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,10 @@ void parallel_for(std::int64_t count, int threads, const std::function<void(std:
     }
   };
   std::vector<std::jthread> helpers;
-  for (std::int64_t t = 1; t < std::min<std::int64_t>(threads, count); ++t) helpers.emplace_back(work);
+  try {
+    for (std::int64_t t = 1; t < std::min<std::int64_t>(threads, count); ++t) helpers.emplace_back(work);
+  } catch (const std::system_error&) {  // no more threads to be had: the loop is done by those there are
+  }
   work();
   helpers.clear();  // joins
   if (failure) std::rethrow_exception(failure);
