@@ -3,7 +3,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
+#include <vector>
 
 namespace triptych {
 namespace {
@@ -18,6 +21,9 @@ TransformerShape shape_of(const CausalTransformerConfig& c) {
           .causal = true,
           .drop_path = 0};
 }
+
+/// Enough rows for full speed of a processor's matrix products, few enough that a long text costs its group only.
+constexpr std::int64_t kRowsOfAGroup = 32;
 
 }  // namespace
 
@@ -47,12 +53,22 @@ at::Tensor CausalTransformer::forward(const at::Tensor& tokens) const {
   TORCH_CHECK(tokens.dim() == 2 && tokens.size(1) == config_.context && tokens.scalar_type() == at::kLong,
               "the text encoder takes int64 [n, ", config_.context, "], got ", tokens.scalar_type(), " ",
               tokens.sizes());
-  const at::Tensor end_n = end_positions(tokens);
-  const std::int64_t longest = end_n.max().item<std::int64_t>() + 1;
-  const at::Tensor x_nld =
-      token_embedding_.forward(tokens.narrow(1, 0, longest)) + positional_embedding_.narrow(0, 0, longest);
-  const at::Tensor state_nld = transformer_.forward(x_nld, at::Generator());
-  const at::Tensor end_nd = state_nld.gather(1, end_n.view({-1, 1, 1}).expand({-1, 1, config_.width})).squeeze(1);
+  const auto [end_n, order_n] = end_positions(tokens).sort(std::optional(true), /*dim=*/0);
+  const at::Tensor lengths = (end_n + 1).cpu();
+  const std::int64_t* length_n = lengths.const_data_ptr<std::int64_t>();
+  const std::int64_t rows = tokens.size(0), longest = length_n[rows - 1];
+  // One look-up for all rows: the word table's gradient is dense, and a group of its own would write it again.
+  const at::Tensor x_nld = token_embedding_.forward(tokens.index_select(0, order_n).narrow(1, 0, longest)) +
+                           positional_embedding_.narrow(0, 0, longest);
+  const std::int64_t group = tokens.is_cpu() ? kRowsOfAGroup : rows;
+  std::vector<at::Tensor> ends;
+  for (std::int64_t begin = 0; begin < rows; begin += group) {
+    const std::int64_t n = std::min(group, rows - begin);
+    const at::Tensor part = x_nld.narrow(0, begin, n).narrow(1, 0, length_n[begin + n - 1]);
+    const at::Tensor end = end_n.narrow(0, begin, n).view({-1, 1, 1}).expand({-1, 1, config_.width});
+    ends.push_back(transformer_.forward(part, at::Generator()).gather(1, end).squeeze(1));
+  }
+  const at::Tensor end_nd = at::cat(ends).index_select(0, order_n.argsort());
   return at::matmul(ln_final_.forward(end_nd), text_projection_);
 }
 

@@ -13,8 +13,8 @@ at::Tensor end_positions(const at::Tensor& tokens);
 class CausalTransformer : public TextTower {
  public:
   CausalTransformer(const CausalTransformerConfig& config, std::int64_t embed_dim, const Initializer& init);
-  /// Reads the end token's state. Tokens behind it change nothing, as attention is causal: the batch is cut to its
-  /// longest text first.
+  /// Reads the end token's state. Tokens behind it change nothing, as attention is causal: on a processor the rows are
+  /// ordered by length and go through in groups, each cut to its longest text; on a GPU the batch is one group.
   at::Tensor forward(const at::Tensor& tokens) const override;
 
  private:

@@ -87,6 +87,22 @@ TEST(CausalTransformer, WhatFollowsTheEndTokenDoesNotMatter) {
   EXPECT_GT(difference(tower.forward(other), expected), 1e-6);
 }
 
+TEST(CausalTransformer, RowsOfAllLengthsComeOutInTheirOrder) {
+  CausalTransformer tower(small_text(), 5, Initializer(2));
+  tower.to(at::kCPU, at::kDouble);
+  at::Tensor tokens = at::randint(1, 29, {100, 9}, at::kLong);  // more rows than a group holds
+  for (std::int64_t row = 0; row < 100; ++row) tokens[row].narrow(0, 1 + row * 7 % 8, 8 - row * 7 % 8).fill_(29);
+  const at::Tensor together = tower.forward(tokens), weights = draw({3}, together.sizes());
+  (together * weights).sum().backward();
+  const at::Tensor gradient = tower.parameters()[0].tensor.grad().clone();
+  tower.parameters()[0].tensor.mutable_grad() = at::Tensor();
+  std::vector<at::Tensor> alone;
+  for (std::int64_t row = 0; row < 100; ++row) alone.push_back(tower.forward(tokens.narrow(0, row, 1)));
+  (at::cat(alone) * weights).sum().backward();
+  EXPECT_LT(difference(together, at::cat(alone)), 1e-13);
+  EXPECT_LT(difference(gradient, tower.parameters()[0].tensor.grad()), 1e-12);
+}
+
 TEST(CausalTransformer, RefusesAnotherContext) {
   const CausalTransformer tower(small_text(), 5, Initializer(2));
   EXPECT_THROW(tower.forward(at::zeros({2, 8}, at::kLong)), c10::Error);
