@@ -53,6 +53,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
           {"samples_per_s", report.samples_per_s},
           {"mb_per_s", report.mb_per_s},
           {"first_batch_s", report.first_batch_s},
+          {"wait_s", report.wait_s},
           {"bad_records", report.bad_records},
           {"stages",
            {row("read", report.stages.read_s), row("decode", report.stages.decode_s),

@@ -66,7 +66,7 @@ Json gpu_table(Missing& missing) {
 Json mpi_facts(Missing& missing) {
   const auto mpirun = find_program("mpirun");
   if (mpirun.empty()) missing.add("mpirun, to start several ranks", "apt-get install openmpi-bin");
-  return {{"mpirun", mpirun.empty() ? Json() : Json(mpirun)}};
+  return {{"mpirun", mpirun.empty() ? Json() : Json(mpirun)}, {"library", mpi_library()}};
 }
 
 /// The fixed choices that decide speed and bits on this machine.

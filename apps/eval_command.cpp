@@ -48,13 +48,13 @@ std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArgu
 /// Opens the evaluators: where there are several ranks, the first of a host may have to write index files for the
 /// others.
 std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries,
-                                                        const DecodeConfig& decode, const Place& place,
+                                                        const DataConfig& data, const Place& place,
                                                         Collectives& comm) {
   std::vector<std::unique_ptr<Evaluator>> evaluators;
   const auto open = [&] {
-    for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, decode));
+    for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, data));
   };
-  agreed(comm, [&] {
+  agreed_at_length(comm, [&] {
     if (place.local_rank == 0) open();
   });
   agreed(comm, [&] {
@@ -96,7 +96,7 @@ ExitCode run_command(const EvalArguments& arguments) {
     checkpoint = choose_checkpoint(arguments.checkpoint);
     return checkpoint.folder.string();
   });
-  auto evaluators = open_evaluators(entries, measured.data.decode, place, comm);
+  auto evaluators = open_evaluators(entries, measured.data, place, comm);
   bool with_labels = false;
   for (const auto& evaluator : evaluators) with_labels = with_labels || evaluator->needs().classify;
   CheckpointModel model;

@@ -1,9 +1,12 @@
 // `triptych train CONFIG`: reads the configuration and hands over.
+#include <optional>
+
 #include "apps/commands.h"
 #include "apps/result.h"
 #include "apps/version.h"
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
+#include "core/train/stop_signal.h"
 #include "core/train/train_run.h"
 #include "distributed/launch.h"
 
@@ -21,6 +24,8 @@ ExitCode run_command(const TrainArguments& arguments) {
     if (environment_rank() <= 0) print_text(request.config_text);
     return ExitCode::kDone;
   }
+  std::optional<StopSignal> signal;  // from here on: a run that is asked to stop while it starts stops in good order
+  if (!arguments.dry_run) signal.emplace();
   Launch launch({.device = request.config.train.device, .timeout_s = request.config.train.timeout_s});
   start_log(launch.place().rank, launch.place().size);
   if (arguments.dry_run) {

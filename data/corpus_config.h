@@ -33,7 +33,7 @@ struct CorpusConfig {
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field(
         "index_dir", c.index_dir,
-        "where index files of this corpus are written; empty: data.index_dir (training), beside each shard (held-out)");
+        "where index files of this corpus are written; empty: data.index_dir");
   }
 };
 

@@ -27,6 +27,10 @@ void DataConfig::validate() const {
     const auto key = "corpora." + std::to_string(i) + ".name";
     if (corpora[i].name.empty()) throw FieldError(key, "is empty; the log and the errors call the corpus by its name");
     if (!names.insert(corpora[i].name).second) throw FieldError(key, "'" + corpora[i].name + "' stands twice");
+    if (mixing == "proportional" && corpora[i].weight != 1) {
+      throw FieldError("corpora." + std::to_string(i) + ".weight",
+                       "means something with data.mixing: weighted only; proportional uses each record once an epoch");
+    }
   }
 }
 

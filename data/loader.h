@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/base/errors.h"
 #include "core/types/batch.h"
 #include "data/corpus.h"
 #include "data/data_config.h"
@@ -49,6 +50,16 @@ struct StageTimes {
   std::int64_t rows = 0;   ///< rows made, those ahead of next() included
 };
 
+/// None of the records tried for a row can be used; `met` lists them.
+class NoUsableRecord : public DataError {
+ public:
+  NoUsableRecord(const std::string& what, std::vector<BadRecord> met) : DataError(what), met_(std::move(met)) {}
+  const std::vector<BadRecord>& met() const { return met_; }
+
+ private:
+  std::vector<BadRecord> met_;
+};
+
 class Loader {
  public:
   /// `corpora` must outlive the loader. Work starts with the first seek() or next(). Throws ConfigError when an
@@ -58,7 +69,8 @@ class Loader {
          LoaderPart part);
   ~Loader();
   /// The rows [position + rank*local_batch, + local_batch) of the global batch that starts at `position`, in
-  /// micro-batches. Sequential calls advance by one global batch. Throws what a worker thread threw.
+  /// micro-batches. Sequential calls advance by one global batch. Throws what a worker thread threw, NoUsableRecord
+  /// among it.
   std::vector<Batch> next();
   /// Makes `position` (of the global batch) the next one and starts work there. O(1); what was ahead is thrown away.
   void seek(std::int64_t position);

@@ -86,10 +86,11 @@ void RowMaker::make(std::int64_t position, const Draw& draw, const RowTarget& ta
     }
   }
   const auto& last = bad.back();
-  throw DataError("corpus " + printable(corpus.config().name) + ": none of " + std::to_string(kMostAttempts) +
-                  " records tried for position " + std::to_string(position) + " can be used; the last was " +
-                  printable(last.shard) + ", key '" + printable(last.key) + "': " + last.reason +
-                  "; look at the corpus with `triptych data verify`");
+  const auto what = "corpus " + printable(corpus.config().name) + ": none of " + std::to_string(kMostAttempts) +
+                    " records tried for position " + std::to_string(position) + " can be used; the last was " +
+                    printable(last.shard) + ", key '" + printable(last.key) + "': " + last.reason +
+                    "; look at the corpus with `triptych data verify`";
+  throw NoUsableRecord(what, bad);
 }
 
 void RowMaker::fill(std::int64_t position, int corpus, std::int64_t index, const RowTarget& target) const {

@@ -31,7 +31,7 @@ class RowMaker {
   /// prompts.
   RowMaker(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed);
   /// A pure function of (seed, position, draw): every draw is keyed by them. Records that could not be used are
-  /// appended to `bad` in the order they were met. Thread safe. Throws DataError naming the corpus after kMostAttempts.
+  /// appended to `bad` in the order they were met. Thread safe. Throws NoUsableRecord after kMostAttempts.
   void make(std::int64_t position, const Draw& draw, const RowTarget& target, std::vector<BadRecord>& bad) const;
   /// Sums over all rows and threads so far.
   StageTimes times() const;

@@ -206,6 +206,14 @@ Collectives& Launch::comm() {
   return impl_->comm();
 }
 
+std::string mpi_library() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string whole(text);
+  return whole.substr(0, whole.find(','));
+}
+
 int environment_rank() {
   try {
     const auto environment = read_launch_environment();

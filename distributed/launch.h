@@ -38,6 +38,9 @@ class Launch {
   std::unique_ptr<Impl> impl_;
 };
 
+/// "Open MPI v4.1.4": what the program is linked with.
+std::string mpi_library();
+
 /// Rank and size as the environment tells them, before any transport is up (-1 and 1 if nothing tells). For who may
 /// print.
 int environment_rank();

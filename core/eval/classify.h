@@ -7,6 +7,7 @@
 
 #include "core/eval/eval_config.h"
 #include "core/eval/held_out.h"
+#include "core/eval/top_counts.h"
 
 namespace triptych {
 
@@ -15,6 +16,7 @@ class Classify : public Evaluator {
   Classify(const ClassifyConfig& config, std::unique_ptr<Corpus> corpus, const DecodeConfig& decode);
   std::string name() const override { return name_; }
   Needs needs() const override { return {.classify = true}; }
+  std::vector<std::string> metric_names() const override { return TopCounts::names({"unusable"}); }
   void check_labels(const std::vector<std::string>& class_names) const override;
   /// TopCounts' metrics over the training labels, then "unusable". Throws ConfigError when a class of the corpus has no
   /// name that scope.class_names knows.

@@ -39,6 +39,8 @@ class Evaluator {
   /// Throws ConfigError when the training labels lack a class that the evaluator must find among them. `class_names`:
   /// by concept id. For the start of a run; run() checks again.
   virtual void check_labels(const std::vector<std::string>& class_names) const { (void)class_names; }
+  /// Of what run() gives, in its order. For the start of a run.
+  virtual std::vector<std::string> metric_names() const = 0;
   /// Collective. Metrics in a fixed order, the same on every rank; includes sizes ("samples", "classes", "chance") that
   /// make the others readable.
   virtual std::vector<Metric> run(const Encoders& encoders, EvalScope& scope) = 0;

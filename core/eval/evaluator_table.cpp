@@ -13,25 +13,32 @@ namespace triptych {
 namespace {
 
 struct Maker {
-  const DecodeConfig& decode;
+  const DataConfig& data;
+  const std::string name;
+
+  std::unique_ptr<Corpus> open(CorpusConfig corpus) const {
+    if (corpus.name.empty()) corpus.name = "eval " + name;
+    if (corpus.index_dir.empty()) corpus.index_dir = data.index_dir;
+    return open_corpus(corpus);
+  }
   std::unique_ptr<Evaluator> operator()(const ZeroShotConfig& c) const {
-    return std::make_unique<ZeroShot>(c, open_corpus(c.corpus), decode);
+    return std::make_unique<ZeroShot>(c, open(c.corpus), data.decode);
   }
   std::unique_ptr<Evaluator> operator()(const RetrievalConfig& c) const {
-    return std::make_unique<Retrieval>(c, open_corpus(c.corpus), decode);
+    return std::make_unique<Retrieval>(c, open(c.corpus), data.decode);
   }
   std::unique_ptr<Evaluator> operator()(const ClassifyConfig& c) const {
-    return std::make_unique<Classify>(c, open_corpus(c.corpus), decode);
+    return std::make_unique<Classify>(c, open(c.corpus), data.decode);
   }
   std::unique_ptr<Evaluator> operator()(const KnnConfig& c) const {
-    return std::make_unique<Knn>(c, open_corpus(c.corpus), open_corpus(c.bank), decode);
+    return std::make_unique<Knn>(c, open(c.corpus), open(c.bank), data.decode);
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DecodeConfig& decode) {
-  return std::visit(Maker{decode}, config);
+std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DataConfig& data) {
+  return std::visit(Maker{data, evaluator_name(config)}, config);
 }
 
 std::string evaluator_name(const EvalConfig& config) {

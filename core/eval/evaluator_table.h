@@ -8,8 +8,9 @@
 
 namespace triptych {
 
-/// Opens the entry's corpora. Throws ConfigError when they are of the wrong kind.
-std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DecodeConfig& decode);
+/// Opens the entry's corpora; pictures are decoded and index files written as `data` says. Throws ConfigError when they
+/// are of the wrong kind.
+std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DataConfig& data);
 /// "zero_shot", or the entry's label; and its `every`.
 std::string evaluator_name(const EvalConfig& config);
 Duration evaluator_every(const EvalConfig& config);

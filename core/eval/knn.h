@@ -6,6 +6,7 @@
 
 #include "core/eval/eval_config.h"
 #include "core/eval/held_out.h"
+#include "core/eval/top_counts.h"
 
 namespace triptych {
 
@@ -19,6 +20,7 @@ class Knn : public Evaluator {
       const DecodeConfig& decode);
   std::string name() const override { return name_; }
   Needs needs() const override { return {}; }
+  std::vector<std::string> metric_names() const override { return TopCounts::names({"unusable", "bank"}); }
   /// TopCounts' metrics over the bank's classes, then "unusable" (of both corpora) and "bank" (pictures that vote).
   std::vector<Metric> run(const Encoders& encoders, EvalScope& scope) override;
 

@@ -52,4 +52,10 @@ std::vector<Metric> TopCounts::metrics() const {
   };
 }
 
+std::vector<std::string> TopCounts::names(std::initializer_list<std::string> more) {
+  std::vector<std::string> names = {"top1", "top5", "per_class_mean", "samples", "classes", "chance", "largest_class"};
+  names.insert(names.end(), more);
+  return names;
+}
+
 }  // namespace triptych

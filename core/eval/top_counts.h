@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 #include <vector>
 
 #include "core/eval/evaluator.h"
@@ -25,6 +27,8 @@ class TopCounts {
   /// After reduce(): top1, top5, per_class_mean (mean over classes that have rows of their share right at 1), samples,
   /// classes (columns), chance = 1 / classes, largest_class = share of the largest class.
   std::vector<Metric> metrics() const;
+  /// Their names, and `more` behind them.
+  static std::vector<std::string> names(std::initializer_list<std::string> more);
 
  private:
   at::Tensor rows_C_, top1_C_, top5_C_;  // int64, on the CPU

@@ -6,6 +6,7 @@
 
 #include "core/eval/eval_config.h"
 #include "core/eval/held_out.h"
+#include "core/eval/top_counts.h"
 
 namespace triptych {
 
@@ -16,6 +17,7 @@ class ZeroShot : public Evaluator {
   ZeroShot(const ZeroShotConfig& config, std::unique_ptr<Corpus> corpus, const DecodeConfig& decode);
   std::string name() const override { return name_; }
   Needs needs() const override { return {.text = true}; }
+  std::vector<std::string> metric_names() const override { return TopCounts::names({"unusable"}); }
   /// TopCounts' metrics, then "unusable": records that could not be read.
   std::vector<Metric> run(const Encoders& encoders, EvalScope& scope) override;
 

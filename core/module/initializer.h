@@ -5,15 +5,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace triptych {
 
 class Initializer {
  public:
-  explicit Initializer(std::uint64_t seed, std::string prefix = "") : seed_(seed), prefix_(std::move(prefix)) {}
+  /// With `device` meta nothing is drawn or allocated: a module built so knows the shapes of its parameters only.
+  explicit Initializer(std::uint64_t seed, std::string prefix = "", at::Device device = at::kCPU)
+      : seed_(seed), prefix_(std::move(prefix)), device_(device) {}
   /// For a child: names below `name`.
-  Initializer operator/(const std::string& name) const { return Initializer(seed_, full(name)); }
+  Initializer operator/(const std::string& name) const { return Initializer(seed_, full(name), device_); }
 
   at::Tensor normal(const std::string& name, at::IntArrayRef shape, double deviation) const;
   /// Normal, cut at `cut` deviations on both sides.
@@ -25,10 +28,12 @@ class Initializer {
 
  private:
   std::string full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
-  at::Generator generator(const std::string& name) const;
+  at::Tensor drawn(const std::string& name, at::IntArrayRef shape, at::ScalarType type,
+                   const std::function<void(at::Tensor&, at::Generator)>& draw) const;
 
   std::uint64_t seed_;
   std::string prefix_;
+  at::Device device_;
 };
 
 }  // namespace triptych

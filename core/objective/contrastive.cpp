@@ -5,7 +5,6 @@
 #include <c10/core/GradMode.h>
 
 #include "core/model/image_preprocess.h"
-#include "core/model/initial_weights.h"
 #include "core/objective/embedding.h"
 #include "core/objective/gradient_cache.h"
 
@@ -23,9 +22,8 @@ ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const Corpu
       needs_({.form = text_form(model), .image_size = image_size(model)}),
       clamp_scale_(clamp_scale),
       loss_(std::move(loss)),
-      model_(model, Initializer(context.seed)) {
-  load_initial_weights(model_, model.init_from);
-  model_.to(context.device, context.parameters);
+      model_(model, context.initializer()) {
+  context.start(model_, model);
 }
 
 at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const at::Generator& draws) {

@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "core/model/dual_encoder.h"
+#include "core/objective/build_context.h"
 #include "core/objective/objective.h"
-#include "core/objective/objective_table.h"
 #include "losses/loss_output.h"
 
 namespace triptych {

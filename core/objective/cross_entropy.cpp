@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include "core/model/image_preprocess.h"
-#include "core/model/initial_weights.h"
 #include "core/model/model_factory.h"
 #include "core/objective/embedding.h"
 #include "losses/cross_entropy.h"
@@ -24,11 +23,10 @@ CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, c
       facts_(facts),
       context_(context),
       needs_({.labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
-      model_(make_image_tower(model, std::nullopt, Initializer(context.seed, "visual")), facts.num_labels,
-             Initializer(context.seed)) {
+      model_(make_image_tower(model, std::nullopt, context.initializer("visual")), facts.num_labels,
+             context.initializer()) {
   check_labelled(facts, CrossEntropyConfig::kTag);
-  load_initial_weights(model_, model.init_from);
-  model_.to(context.device, context.parameters);
+  context.start(model_, model);
 }
 
 at::Tensor CrossEntropyObjective::features(const at::Tensor& images, const at::Generator& draws) {

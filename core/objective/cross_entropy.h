@@ -5,8 +5,9 @@
 
 #include "core/model/towers.h"
 #include "core/module/layers.h"
+#include "core/objective/build_context.h"
 #include "core/objective/objective.h"
-#include "core/objective/objective_table.h"
+#include "core/objective/objective_config.h"
 
 namespace triptych {
 

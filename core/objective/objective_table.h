@@ -3,16 +3,11 @@
 #include <memory>
 
 #include "core/model/model_config.h"
+#include "core/objective/build_context.h"
 #include "core/objective/objective.h"
 #include "core/objective/objective_config.h"
 
 namespace triptych {
-
-struct BuildContext {
-  std::uint64_t seed = 1;
-  at::Device device = at::kCPU;
-  at::ScalarType parameters = at::kFloat;
-};
 
 /// Throws ConfigError when model, objective and corpus do not fit (no labels for cross_entropy, ...).
 std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const ModelConfig& model,

@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include "core/model/image_preprocess.h"
-#include "core/model/initial_weights.h"
 #include "core/model/model_factory.h"
 #include "core/objective/embedding.h"
 #include "core/objective/gradient_cache.h"
@@ -18,10 +17,9 @@ SupConObjective::SupConObjective(const SupConConfig& config, const ModelConfig& 
       facts_(facts),
       context_(context),
       needs_({.views = 2, .labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
-      model_(make_image_tower(model, model.embed_dim, Initializer(context.seed, "visual"))) {
+      model_(make_image_tower(model, model.embed_dim, context.initializer("visual"))) {
   check_labelled(facts, SupConConfig::kTag);
-  load_initial_weights(model_, model.init_from);
-  model_.to(context.device, context.parameters);
+  context.start(model_, model);
 }
 
 at::Tensor SupConObjective::features(const at::Tensor& images, const at::Generator& draws) {

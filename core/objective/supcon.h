@@ -4,8 +4,9 @@
 #include <memory>
 
 #include "core/model/towers.h"
+#include "core/objective/build_context.h"
 #include "core/objective/objective.h"
-#include "core/objective/objective_table.h"
+#include "core/objective/objective_config.h"
 
 namespace triptych {
 

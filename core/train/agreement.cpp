@@ -1,6 +1,9 @@
 // Sends errors as "code message" and throws them again.
 #include "core/train/agreement.h"
 
+#include <chrono>
+#include <future>
+
 #include "core/base/errors.h"
 
 namespace triptych {
@@ -42,12 +45,24 @@ std::string caught(const std::function<void()>& work) {
   }
 }
 
+void throw_first(Collectives& comm, const std::string& mine) {
+  for (const auto& sent : comm.all_gather_text(mine)) {
+    if (!sent.empty()) throw_typed(sent);
+  }
+}
+
 }  // namespace
 
 void agreed(Collectives& comm, const std::function<void()>& work) {
-  for (const auto& sent : comm.all_gather_text(caught(work))) {
-    if (!sent.empty()) throw_typed(sent);
+  throw_first(comm, caught(work));
+}
+
+void agreed_at_length(Collectives& comm, const std::function<void()>& work) {
+  auto mine = std::async(std::launch::async, [&] { return caught(work); });
+  const auto working = [&] { return mine.wait_for(std::chrono::seconds(1)) != std::future_status::ready; };
+  while (comm.sum(static_cast<std::int64_t>(working())) > 0) {
   }
+  throw_first(comm, mine.get());
 }
 
 std::string on_root(Collectives& comm, const std::function<std::string()>& work) {

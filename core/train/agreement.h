@@ -12,6 +12,10 @@ namespace triptych {
 /// its exit code, with agreed() true. Any other exception leaves at once. Collective.
 void agreed(Collectives& comm, const std::function<void()>& work);
 
+/// The same for work that may last longer than a collective may wait, such as indexing a corpus: the ranks meet every
+/// second until all are done. `work` runs in a thread of its own and calls no collective. Collective.
+void agreed_at_length(Collectives& comm, const std::function<void()>& work);
+
 /// The same for work that only rank 0 does; its text reaches every rank. Collective.
 std::string on_root(Collectives& comm, const std::function<std::string()>& work);
 

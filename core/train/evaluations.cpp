@@ -4,9 +4,11 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/base/errors.h"
+#include "core/base/strings.h"
 #include "core/eval/evaluator_table.h"
 
 namespace triptych {
@@ -16,11 +18,17 @@ Evaluations::Evaluations(const TrainConfig& config, Objective& objective, const 
     : objective_(objective), plan_(plan), keep_best_(config.checkpoint.keep_best) {
   const auto encoders = objective.encoders();
   const auto name = std::visit([](const auto& c) { return std::string(c.kTag); }, config.objective);
+  std::vector<std::string> metrics;
   for (const auto& entry : config.eval) {
-    auto evaluator = make_evaluator(entry, config.data.decode);
+    auto evaluator = make_evaluator(entry, config.data);
     check_served(*evaluator, encoders, name);
     evaluator->check_labels(class_names);
+    for (const auto& metric : evaluator->metric_names()) metrics.push_back("eval/" + evaluator_name(entry) + "/" + metric);
     entries_.push_back({evaluator_name(entry), evaluator_every(entry), std::move(evaluator)});
+  }
+  if (keep_best_ && std::find(metrics.begin(), metrics.end(), keep_best_->metric) == metrics.end()) {
+    throw ConfigError("checkpoint.keep_best.metric: there is no " + keep_best_->metric + "; the eval section gives " +
+                      (metrics.empty() ? "nothing" : join(metrics, ", ")));
   }
 }
 
@@ -53,21 +61,15 @@ Metrics Evaluations::run(std::int64_t step, EvalScope scope, const std::function
 
 bool Evaluations::improves(const Metrics& metrics, std::int64_t step) {
   if (!keep_best_) return false;
-  const auto evaluation = keep_best_->metric.substr(0, keep_best_->metric.rfind('/') + 1);
-  std::string offered;
   for (const auto& [name, value] : metrics) {
-    if (name == keep_best_->metric) {
-      const bool better = keep_best_->mode == "max" ? value > best_value_ : value < best_value_;
-      if (!std::isfinite(value) || (best_step_ >= 0 && !better)) return false;
-      best_value_ = value;
-      best_step_ = step;
-      return true;
-    }
-    if (name.starts_with(evaluation)) offered += " " + name;
+    if (name != keep_best_->metric) continue;
+    const bool better = keep_best_->mode == "max" ? value > best_value_ : value < best_value_;
+    if (!std::isfinite(value) || (best_step_ >= 0 && !better)) return false;
+    best_value_ = value;
+    best_step_ = step;
+    return true;
   }
-  if (offered.empty()) return false;  // its evaluator was not due
-  throw ConfigError("checkpoint.keep_best.metric: there is no " + keep_best_->metric + "; this evaluation gives" +
-                    offered);
+  return false;  // its evaluator was not due
 }
 
 std::optional<std::int64_t> Evaluations::best_step() const {

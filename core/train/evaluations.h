@@ -26,8 +26,7 @@ class Evaluations {
   /// Runs what is due after `step`; all at the end of the run. `stop` is asked (agreed by all ranks) between two
   /// evaluators; when it says true the evaluation of this step counts as not run and nothing is returned. Collective.
   Metrics run(std::int64_t step, EvalScope scope, const std::function<bool()>& stop);
-  /// Compares with the best so far by checkpoint.keep_best; true if these are better. Throws ConfigError when the
-  /// metric is not among those that its evaluator gave.
+  /// Compares with the best so far by checkpoint.keep_best; true if these are better.
   bool improves(const Metrics& metrics, std::int64_t step);
   /// The step whose checkpoint stays; nothing before the first evaluation, or without keep_best.
   std::optional<std::int64_t> best_step() const;

@@ -66,12 +66,16 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
 void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config) {
   if (estimate.total() <= available) return;
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
-  const bool batch = estimate.batches + estimate.logits > estimate.activations;
-  const std::string key = batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
-                                : "train.micro_batch: " + std::to_string(config.train.micro_batch);
-  throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (activations " +
-                    size(estimate.activations) + ", logits " + size(estimate.logits) + ", batches " +
-                    size(estimate.batches) + "), a rank has " + size(available) + "; lower it, or shrink the model");
+  const auto rows = estimate.batches + estimate.logits, parameters = estimate.total() - rows - estimate.activations;
+  const bool model = parameters > available;
+  const bool batch = rows > estimate.activations;
+  const std::string key = model   ? std::string("model:")
+                          : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
+                                  : "train.micro_batch: " + std::to_string(config.train.micro_batch);
+  throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (weights, gradients and optimizer " +
+                    size(parameters) + ", activations " + size(estimate.activations) + ", logits " +
+                    size(estimate.logits) + ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
+                    (model ? "; shrink the model" : "; lower it, or shrink the model"));
 }
 
 }  // namespace triptych

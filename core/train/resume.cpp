@@ -24,9 +24,7 @@ ResumePoint named(const fs::path& path, const RunDirectory& directory, const Che
   std::error_code error;
   const bool own = fs::equivalent(folder.parent_path(), directory.checkpoints(), error);
   ResumePoint point{{folder, verify_checkpoint(folder)}, own};
-  if (own) {
-    store.supersede_after(point.checkpoint.manifest.step);
-  } else if (directory.holds_run() || !store.steps().empty()) {
+  if (!own && (directory.holds_run() || !store.steps().empty())) {
     throw ConfigError("--resume " + path.string() + " is a checkpoint of another run, but " +
                       directory.path().string() + " already holds a run; choose another run.name");
   }

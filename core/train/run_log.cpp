@@ -19,7 +19,10 @@ bool is_log(const std::string& name) {
 
 std::vector<fs::path> logs_of(const fs::path& folder) {
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  if (error) throw storage_error("cannot list", folder, error.value());
+  for (const auto& entry : entries) {
     if (is_log(entry.path().filename().string())) found.push_back(entry.path());
   }
   return found;
@@ -91,7 +94,12 @@ Lengths RunLog::lengths() {
   if (steps_) steps_->flush();
   if (tensorboard_) tensorboard_->flush();
   Lengths lengths;
-  for (const auto& path : files()) lengths[path.filename().string()] = static_cast<std::int64_t>(fs::file_size(path));
+  for (const auto& path : files()) {
+    std::error_code error;
+    const auto bytes = fs::file_size(path, error);
+    if (error) throw storage_error("cannot look at", path, error.value());
+    lengths[path.filename().string()] = static_cast<std::int64_t>(bytes);
+  }
   return lengths;
 }
 

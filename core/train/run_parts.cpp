@@ -41,7 +41,7 @@ std::string size_text(std::int64_t bytes) {
 /// The first rank of a host may have to write index files; the others then read them.
 void open_corpora(const TrainRequest& request, const Place& place, Collectives& comm, RunParts& parts) {
   const auto open = [&] { parts.corpora = std::make_unique<CorpusSet>(request.config.data); };
-  agreed(comm, [&] {
+  agreed_at_length(comm, [&] {
     if (place.local_rank == 0) open();
   });
   agreed(comm, [&] {
@@ -50,9 +50,23 @@ void open_corpora(const TrainRequest& request, const Place& place, Collectives& 
   check_same_everywhere(comm, "set of corpora", hash_text(parts.corpora->fingerprint()));
 }
 
+/// Counts the parameters first and takes memory only when all will fit.
+void build_model(const TrainConfig& config, const Place& place, bool resumes, RunParts& parts) {
+  BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
+                       .device = at::kMeta,
+                       .parameters = precision_of(config.train.precision).parameters,
+                       .initial_weights = !resumes};
+  const auto shapes = make_objective(config.objective, config.model, parts.facts, context);
+  parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank);
+  const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
+  check_memory(parts.memory, total_memory(parts.device) / sharers, config);
+  context.device = parts.device;
+  parts.objective = make_objective(config.objective, config.model, parts.facts, context);
+}
+
 }  // namespace
 
-RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm) {
+RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm, bool resumes) {
   const auto& config = request.config;
   check_same_everywhere(comm, "program", program_identity());
   check_same_everywhere(comm, "configuration", hash_text(xxh64(request.config_text)));
@@ -66,14 +80,8 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
   agreed(comm, [&] {
     parts.facts = parts.corpora->facts(config.train.global_batch);
     parts.plan = plan_steps(config, place.size, parts.facts.records_per_epoch);
-    parts.objective = make_objective(config.objective, config.model, parts.facts,
-                                     {.seed = static_cast<std::uint64_t>(config.run.seed),
-                                      .device = parts.device,
-                                      .parameters = precision_of(config.train.precision).parameters});
+    build_model(config, place, resumes, parts);
     parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan, parts.facts.class_names);
-    parts.memory = estimate_memory(config, parts.plan, *parts.objective, place.rank);
-    const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
-    check_memory(parts.memory, total_memory(parts.device) / sharers, config);
   });
   return parts;
 }

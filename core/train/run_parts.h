@@ -25,8 +25,9 @@ struct RunParts {
   at::Device device = at::kCPU;
 };
 
-/// Checks that all ranks run one program and one configuration, then opens everything. Errors are agreed. Collective.
-RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm);
+/// Checks that all ranks run one program and one configuration, then opens everything. With `resumes` the initial
+/// weights are not read: a checkpoint replaces them. Errors are agreed. Collective.
+RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm, bool resumes);
 
 /// The settings of the run as a table of lines, for the log and --dry-run.
 std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts);

@@ -10,9 +10,11 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/errors.h"
+#include "core/base/log.h"
 
 namespace triptych {
 namespace {
@@ -48,34 +50,35 @@ void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
 }  // namespace
 
 struct StepProfile::Impl {
+  ProfileConfig config;
   std::filesystem::path file;
-  int rank = 0;
-  Clock::time_point begin = Clock::now();
+  Clock::time_point begin;
   at::CallbackHandle handle = at::INVALID_CALLBACK_HANDLE;
+
+  bool tracing() const { return handle != at::INVALID_CALLBACK_HANDLE; }
+  std::string range() const {
+    return "steps " + std::to_string(config.steps[0]) + " to " + std::to_string(config.steps[1]);
+  }
+  void start();
+  void stop();
+  void write() const;
 };
 
-StepProfile::StepProfile(std::filesystem::path file, int rank) : impl_(std::make_unique<Impl>()) {
-  impl_->file = std::move(file);
-  impl_->rank = rank;
+void StepProfile::Impl::start() {
   {
     const std::lock_guard lock(events_mutex);
     events.clear();
   }
-  impl_->handle = at::addGlobalCallback(at::RecordFunctionCallback(on_begin, on_end)
-                                            .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+  begin = Clock::now();
+  handle = at::addGlobalCallback(at::RecordFunctionCallback(on_begin, on_end)
+                                     .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
 }
 
-StepProfile::~StepProfile() {
-  try {
-    stop();
-  } catch (const std::exception&) {  // only while another error unwinds: that one is told
-  }
+void StepProfile::Impl::stop() {
+  if (tracing()) at::removeCallback(std::exchange(handle, at::INVALID_CALLBACK_HANDLE));
 }
 
-void StepProfile::stop() {
-  if (impl_->handle == at::INVALID_CALLBACK_HANDLE) return;
-  at::removeCallback(impl_->handle);
-  impl_->handle = at::INVALID_CALLBACK_HANDLE;
+void StepProfile::Impl::write() const {
   const auto microseconds = [](Clock::duration length) {
     return std::chrono::duration<double, std::micro>(length).count();
   };
@@ -85,15 +88,42 @@ void StepProfile::stop() {
     trace["traceEvents"].push_back({{"ph", "X"},
                                     {"name", event.name},
                                     {"cat", event.backward ? "backward" : "operator"},
-                                    {"pid", impl_->rank},
+                                    {"pid", 0},
                                     {"tid", event.thread},
-                                    {"ts", microseconds(event.begin - impl_->begin)},
+                                    {"ts", microseconds(event.begin - begin)},
                                     {"dur", microseconds(event.end - event.begin)}});
   }
   events.clear();
-  std::ofstream out(impl_->file);
+  std::ofstream out(file);
   out << trace.dump() << '\n';
-  if (!out.flush()) throw StorageError("cannot write the trace " + impl_->file.string());
+  if (!out.flush()) throw StorageError("log.profile: cannot write the trace " + file.string());
+}
+
+StepProfile::StepProfile(const ProfileConfig& config, std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
+  impl_->config = config;
+  impl_->file = std::move(file);
+}
+
+StepProfile::~StepProfile() {
+  impl_->stop();
+}
+
+void StepProfile::warn_if_past(std::int64_t steps_done) const {
+  if (steps_done < impl_->config.steps[0]) return;
+  log_warning("log.profile: " + impl_->range() + " will not be traced: the run goes on after step " +
+              std::to_string(steps_done));
+}
+
+void StepProfile::before_step(std::int64_t step) {
+  if (step == impl_->config.steps[0]) impl_->start();
+  if (step == impl_->config.steps[1] + 1) end();
+}
+
+void StepProfile::end() {
+  if (!impl_->tracing()) return;
+  impl_->stop();
+  impl_->write();
+  log_info("trace of " + impl_->range() + ": " + impl_->file.string());
 }
 
 }  // namespace triptych

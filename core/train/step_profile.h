@@ -4,17 +4,24 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/train/log_config.h"
+
 namespace triptych {
 
-/// Records while it lives; stop() (or the destructor, which swallows errors) writes the file. One at a time per
-/// process.
+/// Traces the steps of its range. One at a time per process.
 class StepProfile {
  public:
-  StepProfile(std::filesystem::path file, int rank);
-  ~StepProfile();
+  StepProfile(const ProfileConfig& config, std::filesystem::path file);
+  ~StepProfile();  ///< writes nothing
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
-  void stop();
+  /// A run that goes on after the range traces nothing: says so.
+  void warn_if_past(std::int64_t steps_done) const;
+  /// `step` is about to begin: starts before the first of the range, writes the file behind the last. Throws
+  /// StorageError.
+  void before_step(std::int64_t step);
+  /// The run ends: writes what there is of the range.
+  void end();
 
  private:
   struct Impl;

@@ -50,10 +50,11 @@ class TrainRun {
 
  private:
   // Start.
-  void take_directory();
+  bool take_directory();
   void start_logs();
   void start_from_checkpoint();
   // A step and what follows it.
+  void fetch();
   void one_step();
   void write_step(const StepReport& report, const at::Tensor& local_ids);
   void write_metrics(const StepReport& report);
@@ -62,14 +63,14 @@ class TrainRun {
   void save_if_due();
   void save();
   void finish_saving();
-  void profile_if_asked(std::int64_t step);
   // Decisions.
   struct Boundary {
-    bool stop = false, storage_failed = false, bad_records = false;
+    bool stop = false, storage_failed = false, bad_records = false, no_batch = false;
   };
   Boundary agree_on(bool met_bad_records);
   bool agree_to_stop() { return comm_.sum(static_cast<std::int64_t>(signal_.asked() != 0)) > 0; }
   [[noreturn]] void throw_storage_error();
+  [[noreturn]] void throw_no_batch();
 
   bool root() const { return comm_.rank() == 0; }
   const LogConfig& log_config() const { return request_.config.log; }
@@ -90,11 +91,13 @@ class TrainRun {
   RunParts parts_;
   std::set<std::string> model_names_;
   std::unique_ptr<Loader> loader_;
+  std::vector<Batch> upcoming_;              // this rank's rows of the next step,
+  std::optional<NoUsableRecord> no_batch_;   // or why there are none
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<BadRecords> bad_records_;
   std::unique_ptr<RunLog> log_;               // rank 0
   std::unique_ptr<CheckpointWriter> writer_;  // rank 0
-  std::unique_ptr<StepProfile> profile_;
+  std::unique_ptr<StepProfile> profile_;     // rank 0, with log.profile
   std::int64_t saved_step_ = -1;
   bool stop_ = false, better_ = false, first_step_ = true;
   Interval interval_;
@@ -102,8 +105,8 @@ class TrainRun {
 
 TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives& comm)
     : request_(request), place_(place), comm_(comm) {
-  take_directory();
-  parts_ = open_parts(request, place, comm);
+  const bool resumes = take_directory();
+  parts_ = open_parts(request, place, comm, resumes);
   const auto& config = request.config;
   model_names_ = names_of_model(parts_.objective->module());
   loader_ = std::make_unique<Loader>(*parts_.corpora, config.data, parts_.objective->needs(),
@@ -119,16 +122,17 @@ TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives&
   start_logs();
 }
 
-/// Locks the run directory and decides where to go on: on rank 0, agreed.
-void TrainRun::take_directory() {
-  on_root(comm_, [&] {
+/// Locks the run directory and decides where to go on: on rank 0, agreed. True if a checkpoint will be loaded.
+bool TrainRun::take_directory() {
+  const auto from = on_root(comm_, [&] {
     const auto& run = request_.config.run;
     const fs::path path = request_.run_dir.empty() ? fs::path(run.dir) / run.name : fs::path(request_.run_dir);
     directory_ = std::make_unique<RunDirectory>(path);
     resumed_ = find_resume_point(request_, *directory_, CheckpointStore(directory_->checkpoints()));
     log_to_file(path / "log.txt");
-    return std::string();
+    return resumed_ ? resumed_->checkpoint.path.string() : std::string();
   });
+  return !from.empty();
 }
 
 /// Rank 0 reads; all ranks receive.
@@ -137,6 +141,8 @@ void TrainRun::start_from_checkpoint() {
     if (!resumed_) return std::string();
     check_corpora(resumed_->checkpoint.manifest, hash_text(parts_.corpora->fingerprint()), request_);
     load_checkpoint(resumed_->checkpoint.path, state(), model_names_);
+    // Only now is it certain that the run goes on from there.
+    if (resumed_->own) CheckpointStore(directory_->checkpoints()).supersede_after(resumed_->checkpoint.manifest.step);
     return resumed_->checkpoint.path.string();
   });
   if (from.empty()) return;
@@ -164,6 +170,10 @@ void TrainRun::start_logs() {
     return std::string();
   });
   if (!root()) return;
+  if (log_config().profile) {
+    profile_ = std::make_unique<StepProfile>(*log_config().profile, directory_->path() / "profile.json");
+    profile_->warn_if_past(trainer_->steps_done());
+  }
   if (!place_.device_note.empty()) log_info(place_.device_note);
   for (const auto& warning : parts_.warnings) log_warning(warning);
   const auto table = settings_table(request_, place_, parts_);
@@ -174,12 +184,14 @@ ExitCode TrainRun::run() {
   if (evaluate_if_due()) saved_step_ = -1;  // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
+  fetch();
+  if (comm_.sum(static_cast<std::int64_t>(no_batch_.has_value())) > 0) throw_no_batch();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {
     one_step();
     if (!stop_) evaluate_if_due();
     save_if_due();
   }
-  profile_.reset();
+  if (profile_) profile_->end();
   finish_saving();
   end_progress();
   const auto last = trainer_->steps_done();
@@ -195,16 +207,26 @@ ExitCode TrainRun::run() {
   return done ? ExitCode::kDone : ExitCode::kPreempted;
 }
 
+/// Before the ranks agree on the last step, so that a rank without data is known before the next begins.
+void TrainRun::fetch() {
+  if (trainer_->steps_done() >= parts_.plan.total_steps) return;
+  const auto begin = Clock::now();
+  try {
+    upcoming_ = loader_->next();
+  } catch (const NoUsableRecord& error) {
+    no_batch_ = error;
+  }
+  interval_.wait_s += seconds_since(begin);
+}
+
 void TrainRun::one_step() {
   const bool first = std::exchange(first_step_, false);
-  const auto wait_begin = Clock::now();
-  auto batches = loader_->next();
-  interval_.wait_s += seconds_since(wait_begin);
+  auto batches = std::move(upcoming_);
   const double start_s = first && root() ? seconds_since_process_start() : 0;
   std::vector<BadRecord> met;
   for (const auto& batch : batches) met.insert(met.end(), batch.bad.begin(), batch.bad.end());
   const auto ids = log_config().step_record ? sample_ids_of(batches) : at::Tensor();
-  profile_if_asked(trainer_->steps_done() + 1);
+  if (profile_) profile_->before_step(trainer_->steps_done() + 1);
   const auto report = trainer_->step(std::move(batches));
   interval_.step_s += report.seconds;
   ++interval_.steps;
@@ -214,11 +236,13 @@ void TrainRun::one_step() {
                   report.seconds);
     log_info(text);
   }
-  profile_if_asked(report.step + 1);
+  if (profile_) profile_->before_step(report.step + 1);
+  fetch();
   const auto boundary = agree_on(!met.empty());
   note_bad_records(met, boundary.bad_records);
   write_step(report, ids);
   if (boundary.storage_failed) throw_storage_error();
+  if (boundary.no_batch) throw_no_batch();
   stop_ = boundary.stop;
 }
 
@@ -226,12 +250,19 @@ void TrainRun::one_step() {
 TrainRun::Boundary TrainRun::agree_on(bool met_bad_records) {
   if (root()) writer_->poll();
   const bool failed = root() && writer_->failures_in_a_row() >= request_.config.checkpoint.max_failures;
-  constexpr std::int64_t kField = 1 << 20;  // more than there are ranks
-  const std::int64_t mine =
-      (signal_.asked() != 0 ? 1 : 0) + (failed ? kField : 0) + (met_bad_records ? kField * kField : 0);
-  const auto sum = comm_.sum(mine);
-  return {
-      .stop = sum % kField > 0, .storage_failed = sum / kField % kField > 0, .bad_records = sum / kField / kField > 0};
+  constexpr std::int64_t kField = 1 << 15;  // more than there are ranks
+  std::int64_t mine = 0;
+  for (const bool fact : {signal_.asked() != 0, failed, met_bad_records, no_batch_.has_value()}) {
+    mine = mine * kField + static_cast<std::int64_t>(fact);
+  }
+  auto sum = comm_.sum(mine);
+  const auto next = [&] { return std::exchange(sum, sum / kField) % kField > 0; };
+  Boundary boundary;
+  boundary.no_batch = next();
+  boundary.bad_records = next();
+  boundary.storage_failed = next();
+  boundary.stop = next();
+  return boundary;
 }
 
 void TrainRun::note_bad_records(const std::vector<BadRecord>& met, bool anywhere) {
@@ -367,18 +398,13 @@ void TrainRun::throw_storage_error() {
   throw StorageError("unreachable");  // on_root throws on every rank
 }
 
-/// log.profile, on rank 0: `step` is about to begin.
-void TrainRun::profile_if_asked(std::int64_t step) {
-  if (!log_config().profile || !root()) return;
-  const auto [first, last] = log_config().profile->steps;
-  if (step == first && !profile_)
-    profile_ = std::make_unique<StepProfile>(directory_->path() / "profile.json", place_.rank);
-  if (step == last + 1 && profile_) {
-    profile_->stop();
-    profile_.reset();
-    log_info("trace of steps " + std::to_string(first) + " to " + std::to_string(last) + ": " +
-             (directory_->path() / "profile.json").string());
-  }
+/// One rank or several found no record for a row: what they met is noted, then all fail alike.
+void TrainRun::throw_no_batch() {
+  note_bad_records(no_batch_ ? no_batch_->met() : std::vector<BadRecord>(), true);
+  agreed(comm_, [&] {
+    if (no_batch_) throw DataError(no_batch_->what());
+  });
+  throw DataError("unreachable");  // agreed() throws on every rank
 }
 
 }  // namespace
@@ -388,11 +414,19 @@ ExitCode run_training(const TrainRequest& request, const Place& place, Collectiv
 }
 
 ExitCode run_training(const TrainRequest& request, Launch& launch) {
-  return run_training(request, launch.place(), launch.comm());
+  auto run = std::make_unique<TrainRun>(request, launch.place(), launch.comm());
+  try {
+    return run->run();
+  } catch (...) {
+    // Left as it is: a save in flight would hold up the error, and the process is about to end. What is not renamed
+    // into place does not count.
+    (void)run.release();
+    throw;
+  }
 }
 
 std::string dry_run(const TrainRequest& request, const Place& place, Collectives& comm) {
-  const auto parts = open_parts(request, place, comm);
+  const auto parts = open_parts(request, place, comm, /*resumes=*/false);
   std::string table = settings_table(request, place, parts);
   for (const auto& warning : parts.warnings) table += "  warning: " + warning + "\n";
   return table;

@@ -36,6 +36,7 @@ std::vector<Metric> evaluate(Make&& make, const Encoders& encoders, int ranks, s
     auto scope = toy_scope(comm, batch);
     scope.class_names = class_names;
     const auto metrics = evaluator->run(encoders, scope);
+    EXPECT_EQ(names_of(metrics), evaluator->metric_names());
     if (comm.rank() == ranks - 1) result = metrics;
   });
   return result;

@@ -36,6 +36,7 @@ std::vector<Metric> retrieve(const std::vector<std::vector<std::string>>& captio
     Retrieval retrieval({}, std::make_unique<ToyCorpus>(captions, broken), {});
     auto scope = toy_scope(comm, batch);
     const auto metrics = retrieval.run(encoders, scope);
+    EXPECT_EQ(names_of(metrics), retrieval.metric_names());
     if (comm.rank() == ranks - 1) result = metrics;  // the last rank: all must know the result
   });
   return result;

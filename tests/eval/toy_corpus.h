@@ -121,6 +121,12 @@ inline EvalScope toy_scope(Collectives& comm, std::int64_t batch) {
           .class_names = {}};
 }
 
+inline std::vector<std::string> names_of(const std::vector<Metric>& metrics) {
+  std::vector<std::string> names;
+  for (const auto& metric : metrics) names.push_back(metric.name);
+  return names;
+}
+
 inline double metric(const std::vector<Metric>& metrics, const std::string& name) {
   for (const auto& entry : metrics) {
     if (entry.name == name) return entry.value;

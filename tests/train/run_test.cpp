@@ -226,6 +226,61 @@ TEST(Run, ANamedCheckpointBeginsABranchOrANewRun) {
   refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("a"), 1, "/nowhere"); });
 }
 
+TEST(Run, ANamedCheckpointThatIsRefusedLeavesTheRunAsItWas) {
+  const TinyRun tiny;
+  EXPECT_EQ(TinyRun::train(tiny.config("a"), 2), ExitCode::kDone);
+  const CheckpointStore store(tiny.run("a") / "checkpoints");
+  const auto before = store.steps();
+  auto config = tiny.config("a");
+  config.optimizer.lr = 1;
+  refusal(ExitCode::kUsage, [&] { TinyRun::train(config, 2, store.path(4).string()); });
+  config = tiny.config("a");
+  config.data.corpora.pop_back();
+  refusal(ExitCode::kUsage, [&] { TinyRun::train(config, 2, store.path(4).string()); });
+  std::ofstream(tiny.path() / "labels" / "train-0.tar", std::ios::app) << std::string(512, 'x');
+  refusal(ExitCode::kUsage, [&] { TinyRun::train(tiny.config("a"), 2, store.path(4).string()); });
+  EXPECT_EQ(store.steps(), before);
+}
+
+TEST(Run, TheBestCheckpointSurvivesPruning) {
+  const TinyRun tiny;
+  auto config = tiny.config("a");
+  config.checkpoint.keep_last = 1;
+  config.checkpoint.every = steps(1);
+  config.eval = {RetrievalConfig{.label = "", .corpus = config.data.corpora[0], .every = steps(1)}};
+  config.checkpoint.keep_best = KeepBestConfig{"eval/retrieval/image_to_text_r5", "min"};
+  EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
+  double best = 2;
+  std::int64_t best_step = -1;
+  for (const auto& line : tiny.lines("a", "metrics.jsonl")) {
+    const double value = line.value("eval/retrieval/image_to_text_r5", 2.0);
+    if (value >= best) continue;
+    best = value;
+    best_step = line["step"];
+  }
+  auto expected = std::vector<std::int64_t>{10, best_step};
+  expected.resize(best_step == 10 ? 1 : 2);
+  EXPECT_LT(best_step, 10) << "this test shows something only when the best is not the last";
+  EXPECT_EQ(CheckpointStore(tiny.run("a") / "checkpoints").steps(), expected);
+}
+
+TEST(Run, InitialWeightsAreNotReadAgain) {
+  const TinyRun tiny;
+  EXPECT_EQ(TinyRun::train(tiny.config("a"), 1), ExitCode::kDone);
+  const auto weights = tiny.path() / "weights.safetensors";
+  fs::copy(CheckpointStore(tiny.run("a") / "checkpoints").path(8) / "model.safetensors", weights);
+  auto config = tiny.config("b");
+  config.model.init_from.whole = weights.string();
+  EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
+  tiny.copy_run("b", "c", 4);
+  fs::remove(weights);
+  config.run.name = "c";
+  EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
+  EXPECT_EQ(tiny.text("c", "steps.jsonl"), tiny.text("b", "steps.jsonl"));
+  config.run.name = "d";
+  refusal(ExitCode::kUsage, [&] { TinyRun::train(config, 1); });
+}
+
 TEST(Run, RefusesChangesAndOccupiedDirectories) {
   const TinyRun tiny;
   EXPECT_EQ(TinyRun::train(tiny.config("a"), 2), ExitCode::kDone);
