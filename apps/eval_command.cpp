@@ -47,9 +47,8 @@ std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArgu
 
 /// Opens the evaluators: where there are several ranks, the first of a host may have to write index files for the
 /// others.
-std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries,
-                                                        const DataConfig& data, const Place& place,
-                                                        Collectives& comm) {
+std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries, const DataConfig& data,
+                                                        const Place& place, Collectives& comm) {
   std::vector<std::unique_ptr<Evaluator>> evaluators;
   const auto open = [&] {
     for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, data));

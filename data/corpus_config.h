@@ -31,9 +31,7 @@ struct CorpusConfig {
           "image_folder: optional, the folders' names otherwise");
     field("label_key", c.label_key, "webdataset, image_label: member or JSON key that holds the class index");
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
-    field(
-        "index_dir", c.index_dir,
-        "where index files of this corpus are written; empty: data.index_dir");
+    field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
   }
 };
 

@@ -80,7 +80,8 @@ struct DataConfig {
     field("prompts", c.prompts,
           "templates for class names: clip81 (drawn per sample), plain (the bare name), or a text file");
     field("index_dir", c.index_dir,
-          "where index files of all corpora, held-out ones too, are written (a corpus may name its own); empty: beside each shard");
+          "where index files of all corpora, held-out ones too, are written (a corpus may name its own); empty: beside "
+          "each shard");
     field("workers", c.workers, "decode threads a rank", between(1, 256));
     field("prefetch", c.prefetch, "batches that are decoded ahead", between(1, 64));
     field("error_budget", c.error_budget, "distinct bad records, as a share of an epoch, that stop the run",

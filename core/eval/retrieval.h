@@ -18,8 +18,9 @@ class Retrieval : public Evaluator {
   std::string name() const override { return name_; }
   Needs needs() const override { return {.text = true}; }
   std::vector<std::string> metric_names() const override {
-    return {"image_to_text_r1", "image_to_text_r5", "image_to_text_r10", "text_to_image_r1", "text_to_image_r5",
-            "text_to_image_r10", "samples", "texts", "chance", "unusable"};
+    return {"image_to_text_r1", "image_to_text_r5",  "image_to_text_r10", "text_to_image_r1",
+            "text_to_image_r5", "text_to_image_r10", "samples",           "texts",
+            "chance",           "unusable"};
   }
   /// image_to_text_r1/r5/r10, text_to_image_r1/r5/r10, samples (pictures), texts, chance (R@1 of a caption's picture
   /// picked blindly), unusable.

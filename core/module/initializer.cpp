@@ -28,7 +28,10 @@ at::Tensor Initializer::truncated_normal(const std::string& name, at::IntArrayRe
   // Inverse transform: x = sqrt(2) erfinv(u), u uniform between the values of erf at both cuts.
   const double bound = std::erf(cut / std::sqrt(2.0));
   return drawn(name, shape, at::kDouble, [&](at::Tensor& x, at::Generator draws) {
-    x.uniform_(-bound, bound, draws).erfinv_().mul_(deviation * std::sqrt(2.0)).clamp_(-cut * deviation, cut * deviation);
+    x.uniform_(-bound, bound, draws)
+        .erfinv_()
+        .mul_(deviation * std::sqrt(2.0))
+        .clamp_(-cut * deviation, cut * deviation);
   });
 }
 

@@ -23,7 +23,8 @@ Evaluations::Evaluations(const TrainConfig& config, Objective& objective, const 
     auto evaluator = make_evaluator(entry, config.data);
     check_served(*evaluator, encoders, name);
     evaluator->check_labels(class_names);
-    for (const auto& metric : evaluator->metric_names()) metrics.push_back("eval/" + evaluator_name(entry) + "/" + metric);
+    for (const auto& metric : evaluator->metric_names())
+      metrics.push_back("eval/" + evaluator_name(entry) + "/" + metric);
     entries_.push_back({evaluator_name(entry), evaluator_every(entry), std::move(evaluator)});
   }
   if (keep_best_ && std::find(metrics.begin(), metrics.end(), keep_best_->metric) == metrics.end()) {

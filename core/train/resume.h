@@ -14,9 +14,9 @@ struct ResumePoint {
   bool own = true;  ///< lies in this run's directory, so the run's logs go on from it
 };
 
-/// Rank 0 only. Nothing: start from step 0. Sets damaged checkpoints aside. A checkpoint of this run that the user names
-/// supersedes the newer ones, but not here: only when it is loaded. Throws ConfigError (the directory holds another run, the configuration differs) and
-/// CheckpointError.
+/// Rank 0 only. Nothing: start from step 0. Sets damaged checkpoints aside. A checkpoint of this run that the user
+/// names supersedes the newer ones, but not here: only when it is loaded. Throws ConfigError (the directory holds
+/// another run, the configuration differs) and CheckpointError.
 std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const RunDirectory& directory,
                                              const CheckpointStore& store);
 

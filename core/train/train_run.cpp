@@ -91,13 +91,13 @@ class TrainRun {
   RunParts parts_;
   std::set<std::string> model_names_;
   std::unique_ptr<Loader> loader_;
-  std::vector<Batch> upcoming_;              // this rank's rows of the next step,
-  std::optional<NoUsableRecord> no_batch_;   // or why there are none
+  std::vector<Batch> upcoming_;             // this rank's rows of the next step,
+  std::optional<NoUsableRecord> no_batch_;  // or why there are none
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<BadRecords> bad_records_;
   std::unique_ptr<RunLog> log_;               // rank 0
   std::unique_ptr<CheckpointWriter> writer_;  // rank 0
-  std::unique_ptr<StepProfile> profile_;     // rank 0, with log.profile
+  std::unique_ptr<StepProfile> profile_;      // rank 0, with log.profile
   std::int64_t saved_step_ = -1;
   bool stop_ = false, better_ = false, first_step_ = true;
   Interval interval_;

@@ -22,9 +22,9 @@ TEST(FailingRun, AnEvaluatorThatTheObjectiveCannotServeIsRefusedAtStart) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
   const auto root = dir.path().string();
-  const auto outcome =
-      run_shell("mpirun -np 2 triptych train " + config + " --set 'eval=[{name: classify, corpus: {kind: image_label, path: " +
-                root + "/label.tar, class_names: " + root + "/classes.txt}}]'");
+  const auto outcome = run_shell("mpirun -np 2 triptych train " + config +
+                                 " --set 'eval=[{name: classify, corpus: {kind: image_label, path: " + root +
+                                 "/label.tar, class_names: " + root + "/classes.txt}}]'");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("eval classify needs a classification head"), HasSubstr("unicl")));
   EXPECT_EQ(errors_in(outcome), 1) << outcome.err;
@@ -58,8 +58,8 @@ TEST(FailingRun, TwoBinariesAreRefused) {
   program[note + 8] = static_cast<char>(program[note + 8] ^ 1);
   spill(dir / "other", program);
   std::filesystem::permissions(dir / "other", std::filesystem::perms::owner_all);
-  const auto outcome = run_shell("mpirun -np 1 triptych train " + config + " : -np 1 " + (dir / "other").string() +
-                                 " train " + config);
+  const auto outcome =
+      run_shell("mpirun -np 1 triptych train " + config + " : -np 1 " + (dir / "other").string() + " train " + config);
   EXPECT_EQ(outcome.code, 2) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("the program of rank 1"));
   EXPECT_EQ(errors_in(outcome), 1) << outcome.err;
@@ -68,12 +68,13 @@ TEST(FailingRun, TwoBinariesAreRefused) {
 TEST(FailingRun, AnErrorDoesNotWaitForASaveInFlight) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
+  ASSERT_EQ(run_shell("triptych data index " + config).code, 0);  // index files are synced too
   // Nothing is finite from the second step on; the save after step 40 is still being written when step 62 gives up.
   const auto begin = std::chrono::steady_clock::now();
-  const auto outcome = run_shell("mpirun -x LD_PRELOAD=" SLOW_SYNC " -np 2 triptych train " + config +
-                                 " --run-dir " + (dir / "run").string() +
-                                 " --set optimizer.lr=1e30 --set optimizer.clip_norm=0 --set train.max_skipped_steps=60"
-                                 " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 40}' --set 'eval=[]'");
+  const auto outcome = run_shell(
+      "mpirun -x LD_PRELOAD=" SLOW_SYNC " -np 2 triptych train " + config + " --run-dir " + (dir / "run").string() +
+      " --set optimizer.lr=1e30 --set optimizer.clip_norm=0 --set train.max_skipped_steps=60"
+      " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 40}' --set 'eval=[]'");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(outcome.code, 6) << outcome.err;
   EXPECT_LT(seconds.count(), 30) << "the save takes a minute";
