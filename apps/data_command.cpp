@@ -37,6 +37,9 @@ std::vector<CorpusConfig> chosen_corpora(const TrainConfig& config, const std::s
         },
         entry);
   }
+  for (auto& corpus : all) {
+    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
+  }
   if (only.empty()) return all;
   std::vector<CorpusConfig> chosen;
   std::vector<std::string> names;
