@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool has_label_head(const ObjectiveConfig& objective) {
-  return std::holds_alternative<CrossEntropyConfig>(objective) || std::holds_alternative<SupConConfig>(objective);
+  return std::holds_alternative<CrossEntropyConfig>(objective);
 }
 
 }  // namespace

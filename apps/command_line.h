@@ -31,7 +31,7 @@ struct EvalArguments {
   std::string config;      ///< whose eval entries to use; empty: the checkpoint's own
   std::vector<std::string> set;
   std::string device;      ///< empty: as the configuration says
-  std::int64_t batch = 0;  ///< rows of one forward; 0: as the configuration says
+  std::int64_t batch = 0;  ///< rows of one forward; 0: 64
   Format format = Format::kTable;
 };
 

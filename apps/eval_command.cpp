@@ -29,6 +29,18 @@ std::string tag_of(const auto& section) {
   return std::visit([](const auto& c) { return std::string(c.kTag); }, section);
 }
 
+/// The model is the checkpoint's: --set may change what it is measured on and by which means, nothing of itself.
+void check_set(const std::vector<std::string>& settings) {
+  for (const auto& setting : settings) {
+    const auto key = setting.substr(0, setting.find_first_of("=."));
+    const auto whole = setting.substr(0, setting.find('='));
+    const bool means = whole == "train.device" || whole == "train.threads" || whole == "train.timeout_s";
+    if (key == "eval" || key == "data" || means) continue;
+    throw ConfigError("eval --set " + setting + ": changes nothing here, the model is the checkpoint's; settable are " +
+                      "eval..., data..., train.device, train.threads and train.timeout_s");
+  }
+}
+
 /// The entries of `config.eval` that `what` asks for. Throws ConfigError when there is none.
 std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArguments& arguments) {
   std::vector<EvalConfig> chosen;
@@ -79,6 +91,7 @@ ExitCode run_command(const EvalArguments& arguments) {
   const auto saved = saved_config(arguments.checkpoint);
   auto measured = arguments.config.empty() ? saved : load_config<TrainConfig>(arguments.config, arguments.set);
   if (arguments.config.empty() && !arguments.set.empty()) {
+    check_set(arguments.set);
     measured = load_config<TrainConfig>(std::filesystem::path(arguments.checkpoint) / "config.yaml", arguments.set);
   }
   if (!arguments.device.empty()) measured.train.device = arguments.device;
@@ -119,7 +132,13 @@ ExitCode run_command(const EvalArguments& arguments) {
   Json result = {{"checkpoint", checkpoint.folder.string()}, {"step", checkpoint.manifest.step}, {"ranks", place.size}};
   for (const auto& evaluator : evaluators) {
     log_info("evaluating " + evaluator->name());
-    result[evaluator->name()] = to_json(evaluator->run(model.objective->encoders(), scope));
+    const auto metrics = evaluator->run(model.objective->encoders(), scope);
+    for (const auto& [name, value] : metrics) {
+      if (name != "unusable" || value == 0) continue;
+      log_warning("eval " + evaluator->name() + ": " + number_text(value) +
+                  " records could not be read and are left out of its numbers; `triptych data verify` names them");
+    }
+    result[evaluator->name()] = to_json(metrics);
   }
   if (place.rank == 0) print_result(result, arguments.format);
   return ExitCode::kDone;

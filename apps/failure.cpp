@@ -18,7 +18,7 @@ namespace {
 
 // Ranks that fail alike fail within some time of each other; the first process that ends takes the job with it. So
 // those that have nothing to add let rank 0 speak and end the job, and any other rank gives rank 0, which may have met
-// the same, a short lead.
+// the same, a short lead. Whoever is alive after its wait is the only one that met the error, and speaks.
 constexpr auto kSilentWait = std::chrono::milliseconds(4000);
 constexpr auto kLead = std::chrono::milliseconds(700);
 
@@ -51,8 +51,8 @@ void end_with(const std::exception& error) {
   end_progress();
   const bool agreed = ours != nullptr && ours->agreed();
   if (rank > 0) std::this_thread::sleep_for(agreed ? kSilentWait : kLead);
-  if (rank > 0 && agreed) abort_job(code);
-  const auto who = rank >= 0 && !agreed ? "rank " + std::to_string(rank) + " on " + host() + ": " : std::string();
+  const auto who =
+      rank > 0 || (rank == 0 && !agreed) ? "rank " + std::to_string(rank) + " on " + host() + ": " : std::string();
   log_error(who + message(error));
   abort_job(code);
 }

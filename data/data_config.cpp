@@ -7,6 +7,11 @@ namespace triptych {
 
 void ShuffleConfig::validate() const {
   if (full && !enabled) throw FieldError("full", "is true, but enabled is false; set one of them the other way");
+  if (!enabled && lanes > 1)
+    throw FieldError("lanes", "is set, but enabled is false: nothing is shuffled; use lanes 1");
+  if (full && window != ShuffleConfig{}.window) {
+    throw FieldError("window", "is set, but full mixes all records at once; remove one of them");
+  }
   if (full && lanes > 1) {
     throw FieldError("lanes", "is " + std::to_string(lanes) +
                                   ", but full mixes all records: no lane has its own shards; use lanes 1");

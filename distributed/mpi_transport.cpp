@@ -114,7 +114,7 @@ void MpiTransport::complete(const char* what, Start&& start) {
       continue;
     }
     if (std::chrono::steady_clock::now() > deadline_) {
-      throw PeerError("no answer in time: a rank is gone, hangs, or runs other collectives");
+      throw PeerError("no answer in time (train.timeout_s): a rank is gone, hangs, or runs other collectives");
     }
     std::this_thread::sleep_for(nap);
     nap = std::min(kLongest, nap + kShortest);

@@ -7,6 +7,9 @@ VERSIONS=$ROOT/scripts/versions.txt
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
+# Cores of this machine; nproc alone would answer OMP_NUM_THREADS, which is for the program.
+cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
+
 # The comment block at the top of the calling script is its --help text.
 show_help() { sed -n '2,/^$/ s/^# \{0,1\}//p' "$0"; }
 

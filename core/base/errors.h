@@ -56,6 +56,12 @@ class CheckpointError : public Error {
   explicit CheckpointError(const std::string& what) : Error(ExitCode::kNoCheckpoint, what) {}
 };
 
+/// A checkpoint of which a byte is not what was written, or that is not whole: an older one may serve.
+class DamagedCheckpoint : public CheckpointError {
+ public:
+  using CheckpointError::CheckpointError;
+};
+
 /// A collective failed or timed out.
 class PeerError : public Error {
  public:

@@ -1,4 +1,4 @@
-// Classification by the objective's own head (cross-entropy, SupCon's linear head): the labels it was trained on.
+// Classification by the objective's own head (cross-entropy's linear head): the labels it was trained on.
 #pragma once
 #include <cstdint>
 #include <memory>

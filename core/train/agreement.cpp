@@ -51,6 +51,15 @@ void throw_first(Collectives& comm, const std::string& mine) {
   }
 }
 
+/// caught(), while the ranks meet every second until all are done: so no collective waits longer than it may.
+std::string caught_at_length(Collectives& comm, const std::function<void()>& work) {
+  auto mine = std::async(std::launch::async, [&] { return caught(work); });
+  const auto working = [&] { return mine.wait_for(std::chrono::seconds(1)) != std::future_status::ready; };
+  while (comm.sum(static_cast<std::int64_t>(working())) > 0) {
+  }
+  return mine.get();
+}
+
 }  // namespace
 
 void agreed(Collectives& comm, const std::function<void()>& work) {
@@ -58,16 +67,14 @@ void agreed(Collectives& comm, const std::function<void()>& work) {
 }
 
 void agreed_at_length(Collectives& comm, const std::function<void()>& work) {
-  auto mine = std::async(std::launch::async, [&] { return caught(work); });
-  const auto working = [&] { return mine.wait_for(std::chrono::seconds(1)) != std::future_status::ready; };
-  while (comm.sum(static_cast<std::int64_t>(working())) > 0) {
-  }
-  throw_first(comm, mine.get());
+  throw_first(comm, caught_at_length(comm, work));
 }
 
 std::string on_root(Collectives& comm, const std::function<std::string()>& work) {
   std::string result;
-  const auto sent = comm.rank() == 0 ? caught([&] { result = work(); }) : std::string();
+  const auto sent = caught_at_length(comm, [&] {
+    if (comm.rank() == 0) result = work();
+  });
   const auto answer = comm.broadcast_text(sent.empty() ? "+" + result : "-" + sent, 0);
   if (answer[0] == '-') throw_typed(answer.substr(1));
   return answer.substr(1);

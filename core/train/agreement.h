@@ -16,7 +16,7 @@ void agreed(Collectives& comm, const std::function<void()>& work);
 /// second until all are done. `work` runs in a thread of its own and calls no collective. Collective.
 void agreed_at_length(Collectives& comm, const std::function<void()>& work);
 
-/// The same for work that only rank 0 does; its text reaches every rank. Collective.
+/// agreed_at_length() for work that only rank 0 does; its text reaches every rank. Collective.
 std::string on_root(Collectives& comm, const std::function<std::string()>& work);
 
 /// Refuses to go on when `fact` ("program", "configuration") differs between ranks: ConfigError naming both ranks.

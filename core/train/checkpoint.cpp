@@ -87,17 +87,24 @@ void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot
   sync_folder(folder);
 }
 
-/// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant.
+/// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant. File
+/// systems without that (NFS) get two renames: killed between them, the run goes on from an older checkpoint.
 void put_in_place(const fs::path& finished, const fs::path& folder) {
-  if (fs::exists(folder)) {
-    if (renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) != 0) {
-      throw storage_error("cannot replace", folder, errno);
-    }
+  if (!fs::exists(folder)) {
+    rename_durably(finished, folder);
+    return;
+  }
+  if (renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
     sync_folder(folder.parent_path());
     fs::remove_all(finished);
-  } else {
-    rename_durably(finished, folder);
+    return;
   }
+  if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP) throw storage_error("cannot replace", folder, errno);
+  const fs::path old = folder.string() + ".old";
+  fs::remove_all(old);
+  rename_durably(folder, old);
+  rename_durably(finished, folder);
+  fs::remove_all(old);
 }
 
 }  // namespace
@@ -130,9 +137,9 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
     manifest.instruction_set = json.at("instruction_set");
     manifest.program = json.at("program");
   } catch (const nlohmann::json::exception& error) {
-    throw CheckpointError(where + ": not a manifest: " + error.what());
+    throw DamagedCheckpoint(where + ": not a manifest: " + error.what());
   }
-  if (manifest_text(manifest) != text) throw CheckpointError(where + ": damaged (its own hash does not fit)");
+  if (manifest_text(manifest) != text) throw DamagedCheckpoint(where + ": damaged (its own hash does not fit)");
   return manifest;
 }
 
@@ -154,24 +161,27 @@ void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnap
 
 Manifest verify_checkpoint(const fs::path& folder) {
   const auto path = folder / kManifest;
+  if (!fs::exists(path))
+    throw DamagedCheckpoint(folder.string() + " is no complete checkpoint: it has no " + kManifest);
   std::string text;
   try {
     text = read_file(path, 16 << 20);
   } catch (const StorageError& error) {
-    throw CheckpointError(folder.string() + " is no complete checkpoint: " + error.what());
+    throw CheckpointError(error.what());
   }
   const auto manifest = parse_manifest(text, path.string());
   for (const char* name : {kModel, kState, kConfig}) {
-    if (!manifest.files.contains(name)) throw CheckpointError(path.string() + ": does not list " + name);
+    if (!manifest.files.contains(name)) throw DamagedCheckpoint(path.string() + ": does not list " + name);
   }
   for (const auto& [name, expected] : manifest.files) {
     const auto file = folder / name;
     std::error_code error;
     const auto bytes = fs::file_size(file, error);
+    if (error == std::errc::no_such_file_or_directory) throw DamagedCheckpoint(file.string() + " is missing");
     if (error) throw CheckpointError(file.string() + ": " + error.message());
     if (static_cast<std::int64_t>(bytes) != expected.bytes) {
-      throw CheckpointError(file.string() + ": " + std::to_string(bytes) + " bytes, the manifest says " +
-                            std::to_string(expected.bytes));
+      throw DamagedCheckpoint(file.string() + ": " + std::to_string(bytes) + " bytes, the manifest says " +
+                              std::to_string(expected.bytes));
     }
     std::string hash;
     try {
@@ -180,7 +190,7 @@ Manifest verify_checkpoint(const fs::path& folder) {
       throw CheckpointError(failure.what());
     }
     if (hash != expected.xxh64) {
-      throw CheckpointError(file.string() + ": damaged: xxh64 " + hash + ", the manifest says " + expected.xxh64);
+      throw DamagedCheckpoint(file.string() + ": damaged: xxh64 " + hash + ", the manifest says " + expected.xxh64);
     }
   }
   return manifest;

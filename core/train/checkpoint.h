@@ -39,7 +39,8 @@ Manifest parse_manifest(std::string_view text, const std::string& where);
 void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
                       const std::string& config_text);
 
-/// Reads the manifest and checks size and hash of every file. Throws CheckpointError naming file, expected and actual.
+/// Reads the manifest and checks size and hash of every file. Throws DamagedCheckpoint naming file, expected and
+/// actual; CheckpointError when it cannot be read or is of another format version.
 Manifest verify_checkpoint(const std::filesystem::path& folder);
 
 /// Loads a verified checkpoint into the state of this run. Throws CheckpointError; nothing is ever half loaded.

@@ -38,6 +38,16 @@ fs::path set_aside(const fs::path& path, const std::string& suffix) {
   }
 }
 
+/// The name of a checkpoint that an earlier start found damaged; empty if there is none.
+std::string set_aside_before(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with(kPrefix) && name.find(".bad") != std::string::npos) return name;
+  }
+  return {};
+}
+
 }  // namespace
 
 fs::path CheckpointStore::path(std::int64_t step) const {
@@ -65,18 +75,19 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest_valid(bool look_on
     try {
       auto manifest = verify_checkpoint(candidate);
       if (manifest.step != step) {
-        throw CheckpointError(candidate.string() + ": holds step " + std::to_string(manifest.step));
+        throw DamagedCheckpoint(candidate.string() + ": holds step " + std::to_string(manifest.step));
       }
       return Found{candidate, std::move(manifest)};
-    } catch (const CheckpointError& error) {
+    } catch (const DamagedCheckpoint& error) {
       last_problem = error.what();
       log_warning(look_only ? last_problem
                             : last_problem + "; set aside as " + set_aside(candidate, "bad").filename().string());
     }
   }
-  if (candidates.empty()) return std::nullopt;
-  throw CheckpointError("no usable checkpoint in " + folder_.string() + ": all " + std::to_string(candidates.size()) +
-                        " are damaged, the last one: " + last_problem +
+  const auto before = set_aside_before(folder_);
+  if (candidates.empty() && before.empty()) return std::nullopt;
+  throw CheckpointError("no usable checkpoint in " + folder_.string() + ": all are damaged" +
+                        (candidates.empty() ? ", as " + before + " says" : ", the last one: " + last_problem) +
                         ". Start afresh with another run.name, or repair one and pass --resume PATH");
 }
 
@@ -111,6 +122,10 @@ CheckpointWriter::~CheckpointWriter() {
 
 void CheckpointWriter::wait() {
   if (running_.valid()) collect();
+}
+
+void CheckpointWriter::wait_at_most(double seconds) {
+  if (running_.valid()) running_.wait_for(std::chrono::duration<double>(seconds));
 }
 
 void CheckpointWriter::poll() {

@@ -26,8 +26,8 @@ class CheckpointStore {
   /// stamps mean nothing.
   std::vector<std::int64_t> steps() const;
   /// The newest checkpoint whose every byte is as the manifest says. Damaged ones on the way are renamed to .bad with a
-  /// warning. Nothing if there never was one; CheckpointError if there were only damaged ones.
-  /// With `look_only` nothing is renamed.
+  /// warning. Nothing if there never was one; CheckpointError if there are only damaged ones, set aside now or before,
+  /// or if one cannot be read. With `look_only` nothing is renamed.
   std::optional<Found> newest_valid(bool look_only = false) const;
   /// Renames every checkpoint newer than `step` to .superseded: another branch of the run begins there.
   void supersede_after(std::int64_t step) const;
@@ -62,6 +62,8 @@ class CheckpointWriter {
   void wait();
   /// Waits for the previous save, then lets `stage` copy the state (so at most one copy exists) and starts writing it.
   void save(const std::function<SaveJob()>& stage);
+  /// Waits for the save that is running, but not longer.
+  void wait_at_most(double seconds);
   /// Looks, without waiting, whether a save has ended, and logs how.
   void poll();
   std::int64_t failures_in_a_row() const { return failures_in_a_row_; }

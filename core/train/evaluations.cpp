@@ -78,9 +78,16 @@ std::optional<std::int64_t> Evaluations::best_step() const {
 }
 
 void Evaluations::visit_state(StateVisitor& visitor) {
+  const auto wanted = keep_best_ ? keep_best_->mode + " " + keep_best_->metric : std::string();
+  auto best_of = wanted;
+  visitor.text("eval.best_of", best_of);
   visitor.integer("eval.evaluated_step", evaluated_step_);
   visitor.integer("eval.best_step", best_step_);
   visitor.real("eval.best_value", best_value_);
+  if (best_of != wanted) {  // another metric was the judge when this was saved
+    best_step_ = -1;
+    best_value_ = 0;
+  }
 }
 
 }  // namespace triptych

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/errors.h"
+#include "core/base/log.h"
 #include "core/train/run_changes.h"
 
 namespace triptych {
@@ -44,6 +45,10 @@ std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const 
     }
   } else if (request.resume == "auto") {
     point = newest(store);
+    if (!point && directory.holds_run()) {
+      log_warning(directory.path().string() +
+                  " holds a run that was ended before its first checkpoint: starting again from step 0");
+    }
   } else {
     point = named(request.resume, directory, store);
   }

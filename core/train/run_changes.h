@@ -5,7 +5,8 @@
 
 namespace triptych {
 
-/// True for keys that may change at resume without being asked for: they change no bit of what is learned.
+/// True for keys that may change at resume without being asked for: what is learned stays the same (other threads or
+/// another device may change the last bits; the log then says so).
 bool free_to_change(const std::string& key);
 
 /// Throws ConfigError that lists every key whose value differs, unless it is free or named by `allow_change` (a key, or

@@ -40,6 +40,24 @@ int automatic_threads(const Place& place) {
   return std::max(1, mine / std::max(1, place.local_size));
 }
 
+/// Bytes that this process's control group (a container, a Slurm job) may use; no limit: the largest number.
+std::int64_t cgroup_limit() {
+  std::int64_t limit = INT64_MAX;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const auto path = line.substr(line.rfind(':') + 1);
+    const bool unified = line.starts_with("0::"), memory = line.find(":memory:") != std::string::npos;
+    if (!unified && !memory) continue;
+    // Inside a container the path is the host's, so the root of the mount is looked at too.
+    for (const auto& folder : {path, std::string("/")}) {
+      std::ifstream file(unified ? "/sys/fs/cgroup" + folder + "/memory.max"
+                                 : "/sys/fs/cgroup/memory" + folder + "/memory.limit_in_bytes");
+      if (std::int64_t bytes = 0; file >> bytes) limit = std::min(limit, bytes);
+    }
+  }
+  return limit;
+}
+
 bool has_amx_bf16() {
   const auto capabilities = at::cpu::get_cpu_capabilities();
   const auto found = capabilities.find("amx_bf16");
@@ -135,7 +153,7 @@ std::int64_t total_memory(at::Device device) {
   if (!device.is_cpu()) {
     return static_cast<std::int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second);
   }
-  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return std::min(static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE), cgroup_limit());
 }
 
 double seconds_since_process_start() {

@@ -26,7 +26,6 @@ Json metrics_line(const StepReport& report, const Trainer& trainer, RunParts& pa
   for (const auto& numbers : by_rank) wait_s = std::max(wait_s, numbers[3].get<double>());
   const auto& geometry = parts.plan.geometry;
   const auto steps = static_cast<double>(interval.steps);
-  const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - interval.begin).count();
 
   Json line = {{"step", report.step},
                {"epoch", static_cast<double>(trainer.samples_seen()) / static_cast<double>(geometry.records_per_epoch)},
@@ -36,7 +35,7 @@ Json metrics_line(const StepReport& report, const Trainer& trainer, RunParts& pa
   line["lr"] = report.lr;
   line["grad_norm"] = report.grad_norm;
   if (const auto scale = parts.objective->encoders().scale) line["logit_scale"] = scale->item<double>();
-  line["samples_per_s"] = static_cast<double>(geometry.global_batch) * steps / wall_s;
+  line["samples_per_s"] = static_cast<double>(geometry.global_batch) * steps / interval.seconds();
   line["step_s"] = interval.step_s / steps;
   line["data_wait_s"] = wait_s / steps;
   line["peak_rss_mb"] = column(0);

@@ -13,6 +13,7 @@ struct Interval {
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   std::int64_t steps = 0;
   double step_s = 0, wait_s = 0;
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); }
 };
 
 /// The line, keys in the order of docs/checkpoints.md; the same on every rank. Collective.

@@ -34,6 +34,12 @@ std::string row(const std::string& name, const std::string& value) {
   return "  " + name + std::string(name.size() < kColumn ? kColumn - name.size() : 1, ' ') + value + "\n";
 }
 
+std::map<std::string, std::vector<std::string>> ranks_by_host(const std::vector<std::string>& hosts) {
+  std::map<std::string, std::vector<std::string>> ranks;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank) ranks[hosts[rank]].push_back(std::to_string(rank));
+  return ranks;
+}
+
 std::string size_text(std::int64_t bytes) {
   return human_size(static_cast<std::uint64_t>(bytes));
 }
@@ -81,18 +87,46 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
     parts.facts = parts.corpora->facts(config.train.global_batch);
     parts.plan = plan_steps(config, place.size, parts.facts.records_per_epoch);
     build_model(config, place, resumes, parts);
+  });
+  // Held-out corpora are indexed like the others: by one rank of a host, the others then read.
+  const auto open_evaluations = [&] {
     parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan, parts.facts.class_names);
+  };
+  agreed_at_length(comm, [&] {
+    if (place.local_rank == 0) open_evaluations();
+  });
+  agreed(comm, [&] {
+    if (place.local_rank != 0) open_evaluations();
   });
   return parts;
 }
 
-std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts) {
+std::unique_ptr<Loader> make_loader(const TrainRequest& request, const Place& place, const RunParts& parts,
+                                    Collectives& comm) {
+  std::unique_ptr<Loader> loader;
+  agreed(comm, [&] {
+    loader = std::make_unique<Loader>(*parts.corpora, request.config.data, parts.objective->needs(),
+                                      static_cast<std::uint64_t>(request.config.run.seed),
+                                      LoaderPart{.rank = place.rank,
+                                                 .size = place.size,
+                                                 .local_batch = parts.plan.local_batch,
+                                                 .micro_batch = parts.plan.micro_batch});
+  });
+  return loader;
+}
+
+std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts,
+                           const std::vector<std::string>& hosts) {
   const auto& config = request.config;
   const auto& plan = parts.plan;
   std::string table;
   table += row("run", config.run.name + ", seed " + std::to_string(config.run.seed));
   table += row("ranks", std::to_string(place.size) + " (" + place.launcher + "), " + parts.compute.device + ", " +
                             std::to_string(parts.compute.threads) + " threads each, " + parts.compute.instruction_set);
+  for (const auto& [host, ranks] : ranks_by_host(hosts)) {
+    table +=
+        row("host " + host, "ranks " + join(ranks, " ") + ", local ranks 0 to " + std::to_string(ranks.size() - 1));
+  }
   for (const auto& corpus : parts.corpora->corpora()) {
     table += row("corpus " + corpus->config().name, human_count(corpus->size()) + " records, " + corpus->config().kind);
   }

@@ -29,7 +29,13 @@ struct RunParts {
 /// weights are not read: a checkpoint replaces them. Errors are agreed. Collective.
 RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm, bool resumes);
 
+/// Throws ConfigError on every rank if the loader refuses the configuration on any. Collective.
+std::unique_ptr<Loader> make_loader(const TrainRequest& request, const Place& place, const RunParts& parts,
+                                    Collectives& comm);
+
 /// The settings of the run as a table of lines, for the log and --dry-run.
-std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts);
+/// `hosts`: of every rank.
+std::string settings_table(const TrainRequest& request, const Place& place, const RunParts& parts,
+                           const std::vector<std::string>& hosts);
 
 }  // namespace triptych

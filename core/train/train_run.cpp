@@ -20,6 +20,7 @@
 #include "core/train/run_log.h"
 #include "core/train/run_metrics.h"
 #include "core/train/run_parts.h"
+#include "core/train/run_saver.h"
 #include "core/train/step_profile.h"
 #include "core/train/step_record.h"
 #include "core/train/stop_signal.h"
@@ -47,6 +48,8 @@ class TrainRun {
  public:
   TrainRun(const TrainRequest& request, const Place& place, Collectives& comm);
   ExitCode run();
+  /// After run() threw.
+  void give_save_a_moment() { saver_->wait_at_most(1); }
 
  private:
   // Start.
@@ -62,14 +65,13 @@ class TrainRun {
   bool evaluate_if_due();
   void save_if_due();
   void save();
-  void finish_saving();
+  SaveJob stage();
   // Decisions.
   struct Boundary {
     bool stop = false, storage_failed = false, bad_records = false, no_batch = false;
   };
   Boundary agree_on(bool met_bad_records);
   bool agree_to_stop() { return comm_.sum(static_cast<std::int64_t>(signal_.asked() != 0)) > 0; }
-  [[noreturn]] void throw_storage_error();
   [[noreturn]] void throw_no_batch();
 
   bool root() const { return comm_.rank() == 0; }
@@ -95,11 +97,11 @@ class TrainRun {
   std::optional<NoUsableRecord> no_batch_;  // or why there are none
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<BadRecords> bad_records_;
-  std::unique_ptr<RunLog> log_;               // rank 0
-  std::unique_ptr<CheckpointWriter> writer_;  // rank 0
-  std::unique_ptr<StepProfile> profile_;      // rank 0, with log.profile
+  std::unique_ptr<RunLog> log_;  // rank 0
+  std::unique_ptr<RunSaver> saver_;
+  std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
   std::int64_t saved_step_ = -1;
-  bool stop_ = false, better_ = false, first_step_ = true;
+  bool stop_ = false, better_ = false, first_step_ = true, branches_ = false;
   Interval interval_;
 };
 
@@ -109,12 +111,7 @@ TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives&
   parts_ = open_parts(request, place, comm, resumes);
   const auto& config = request.config;
   model_names_ = names_of_model(parts_.objective->module());
-  loader_ = std::make_unique<Loader>(*parts_.corpora, config.data, parts_.objective->needs(),
-                                     static_cast<std::uint64_t>(config.run.seed),
-                                     LoaderPart{.rank = place.rank,
-                                                .size = place.size,
-                                                .local_batch = parts_.plan.local_batch,
-                                                .micro_batch = parts_.plan.micro_batch});
+  loader_ = make_loader(request, place, parts_, comm);
   trainer_ = std::make_unique<Trainer>(config, parts_.plan, *parts_.objective, comm);
   bad_records_ = std::make_unique<BadRecords>(config.data.error_budget, parts_.facts.records_per_epoch);
   start_from_checkpoint();
@@ -147,7 +144,10 @@ void TrainRun::start_from_checkpoint() {
   });
   if (from.empty()) return;
   broadcast_state(state(), comm_, 0);
-  saved_step_ = trainer_->steps_done();
+  const bool own = on_root(comm_, [&] { return std::string(resumed_->own ? "own" : "other"); }) == "own";
+  // A run that begins with another run's state must not fall back to step 0: its first checkpoint is that state.
+  if (own) saved_step_ = trainer_->steps_done();
+  branches_ = !own;
   if (!root()) return;
   log_info("continuing " + directory_->path().string() + " from step " + std::to_string(saved_step_) + " of " +
            std::to_string(parts_.plan.total_steps));
@@ -163,12 +163,17 @@ void TrainRun::start_logs() {
     std::map<std::string, std::int64_t> lengths;
     if (resumed_ && resumed_->own) lengths = resumed_->checkpoint.manifest.logs;
     log_ = std::make_unique<RunLog>(directory_->path(), log_config(), lengths);
-    writer_ = std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), request_.config.checkpoint,
-                                                 parts_.plan.geometry);
     directory_->write_config(request_.config_text);
     directory_->write_environment(environment_json(parts_.compute, request_.program, hosts));
     return std::string();
   });
+  const auto& saving = request_.config.checkpoint;
+  saver_ = std::make_unique<RunSaver>(
+      comm_,
+      root()
+          ? std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry)
+          : nullptr,
+      saving.max_failures);
   if (!root()) return;
   if (log_config().profile) {
     profile_ = std::make_unique<StepProfile>(*log_config().profile, directory_->path() / "profile.json");
@@ -176,11 +181,12 @@ void TrainRun::start_logs() {
   }
   if (!place_.device_note.empty()) log_info(place_.device_note);
   for (const auto& warning : parts_.warnings) log_warning(warning);
-  const auto table = settings_table(request_, place_, parts_);
+  const auto table = settings_table(request_, place_, parts_, hosts);
   log_info("settings\n" + table.substr(0, table.size() - 1));
 }
 
 ExitCode TrainRun::run() {
+  interval_ = {};                           // rates are those of training, from here on
   if (evaluate_if_due()) saved_step_ = -1;  // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
@@ -192,7 +198,7 @@ ExitCode TrainRun::run() {
     save_if_due();
   }
   if (profile_) profile_->end();
-  finish_saving();
+  saver_->finish([this] { return stage(); });
   end_progress();
   const auto last = trainer_->steps_done();
   const bool done =
@@ -241,18 +247,16 @@ void TrainRun::one_step() {
   const auto boundary = agree_on(!met.empty());
   note_bad_records(met, boundary.bad_records);
   write_step(report, ids);
-  if (boundary.storage_failed) throw_storage_error();
+  if (boundary.storage_failed) saver_->fail();
   if (boundary.no_batch) throw_no_batch();
   stop_ = boundary.stop;
 }
 
 /// One all-reduce for everything that a rank may know alone.
 TrainRun::Boundary TrainRun::agree_on(bool met_bad_records) {
-  if (root()) writer_->poll();
-  const bool failed = root() && writer_->failures_in_a_row() >= request_.config.checkpoint.max_failures;
   constexpr std::int64_t kField = 1 << 15;  // more than there are ranks
   std::int64_t mine = 0;
-  for (const bool fact : {signal_.asked() != 0, failed, met_bad_records, no_batch_.has_value()}) {
+  for (const bool fact : {signal_.asked() != 0, saver_->failing(), met_bad_records, no_batch_.has_value()}) {
     mine = mine * kField + static_cast<std::int64_t>(fact);
   }
   auto sum = comm_.sum(mine);
@@ -292,10 +296,11 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& local_ids)
     return;
   }
   if (!root()) return;
-  const double left = static_cast<double>(parts_.plan.total_steps - report.step) * report.seconds;
+  const double step_s = interval_.seconds() / static_cast<double>(interval_.steps);
+  const double left = static_cast<double>(parts_.plan.total_steps - report.step) * step_s;
   show_progress("step " + std::to_string(report.step) + "/" + std::to_string(parts_.plan.total_steps) + "  loss " +
                 number_text(std::round(report.loss * 1e4) / 1e4) + "  " +
-                number_text(std::round(static_cast<double>(parts_.plan.geometry.global_batch) / report.seconds)) +
+                number_text(std::round(static_cast<double>(parts_.plan.geometry.global_batch) / step_s)) +
                 " samples/s  ETA " + human_duration(left));
 }
 
@@ -332,6 +337,10 @@ bool TrainRun::evaluate_if_due() {
     std::string text =
         "evaluation after step " + std::to_string(step) + " (" + human_duration(seconds_since(begin)) + "):";
     for (const auto& [name, value] : metrics) {
+      if (name.ends_with("/unusable") && value > 0) {
+        log_warning(name.substr(0, name.rfind('/')) + ": " + number_text(value) +
+                    " records could not be read and are left out of its numbers; `triptych data verify` names them");
+      }
       line[name] = value;
       text += "\n  " + name + " " + number_text(std::round(value * 1e4) / 1e4);
     }
@@ -347,55 +356,37 @@ void TrainRun::save_if_due() {
   const auto& geometry = parts_.plan.geometry;
   const auto step = trainer_->steps_done();
   const bool due = step > 0 && (config.every.due(step, geometry) || config.keep_every.due(step, geometry));
-  if ((due || better_ || stop_ || step >= parts_.plan.total_steps) && step != saved_step_) save();
+  if ((due || better_ || stop_ || std::exchange(branches_, false) || step >= parts_.plan.total_steps) &&
+      step != saved_step_)
+    save();
   better_ = false;
 }
 
-/// Copies the state and lets a thread write it. Rank 0 alone acts: every rank holds the same state.
 void TrainRun::save() {
   saved_step_ = trainer_->steps_done();
-  if (!root()) return;
-  writer_->save([&] {
-    const auto& facts = parts_.compute;
-    SaveJob job;
-    job.manifest = {.step = trainer_->steps_done(),
-                    .samples_seen = trainer_->samples_seen(),
-                    .files = {},
-                    .logs = log_->lengths(),
-                    .config_xxh64 = hash_text(xxh64(request_.config_text)),
-                    .corpus_fingerprint = hash_text(parts_.corpora->fingerprint()),
-                    .ranks = facts.ranks,
-                    .threads = facts.threads,
-                    .device = facts.device,
-                    .instruction_set = facts.instruction_set,
-                    .program = request_.program};
-    job.snapshot = take_snapshot(state(), model_names_);
-    job.config_text = request_.config_text;
-    job.logs = log_->files();
-    job.best_step = parts_.evaluations->best_step();
-    return job;
-  });
+  saver_->save([this] { return stage(); });
 }
 
-/// At the end every byte must be on the disk: a failed last save is tried once more, then the run fails on all ranks.
-void TrainRun::finish_saving() {
-  if (root()) {
-    writer_->wait();
-    if (writer_->failures_in_a_row() > 0) {
-      save();
-      writer_->wait();
-    }
-  }
-  const bool failed = root() && writer_->failures_in_a_row() > 0;
-  if (comm_.sum(static_cast<std::int64_t>(failed)) > 0) throw_storage_error();
-}
-
-void TrainRun::throw_storage_error() {
-  on_root(comm_, [&]() -> std::string {
-    throw StorageError("no checkpoint could be saved " + std::to_string(writer_->failures_in_a_row()) +
-                       " times in a row: " + writer_->last_error() + ". Make room, then run the same command again");
-  });
-  throw StorageError("unreachable");  // on_root throws on every rank
+/// Rank 0 alone: every rank holds the same state.
+SaveJob TrainRun::stage() {
+  const auto& facts = parts_.compute;
+  SaveJob job;
+  job.manifest = {.step = trainer_->steps_done(),
+                  .samples_seen = trainer_->samples_seen(),
+                  .files = {},
+                  .logs = log_->lengths(),
+                  .config_xxh64 = hash_text(xxh64(request_.config_text)),
+                  .corpus_fingerprint = hash_text(parts_.corpora->fingerprint()),
+                  .ranks = facts.ranks,
+                  .threads = facts.threads,
+                  .device = facts.device,
+                  .instruction_set = facts.instruction_set,
+                  .program = request_.program};
+  job.snapshot = take_snapshot(state(), model_names_);
+  job.config_text = request_.config_text;
+  job.logs = log_->files();
+  job.best_step = parts_.evaluations->best_step();
+  return job;
 }
 
 /// One rank or several found no record for a row: what they met is noted, then all fail alike.
@@ -418,8 +409,9 @@ ExitCode run_training(const TrainRequest& request, Launch& launch) {
   try {
     return run->run();
   } catch (...) {
-    // Left as it is: a save in flight would hold up the error, and the process is about to end. What is not renamed
-    // into place does not count.
+    // Left as it is: a slow save in flight would hold up the error, and the process is about to end. What is not
+    // renamed into place does not count.
+    run->give_save_a_moment();
     (void)run.release();
     throw;
   }
@@ -427,7 +419,8 @@ ExitCode run_training(const TrainRequest& request, Launch& launch) {
 
 std::string dry_run(const TrainRequest& request, const Place& place, Collectives& comm) {
   const auto parts = open_parts(request, place, comm, /*resumes=*/false);
-  std::string table = settings_table(request, place, parts);
+  make_loader(request, place, parts, comm);  // for what it refuses
+  std::string table = settings_table(request, place, parts, comm.all_gather_text(place.host));
   for (const auto& warning : parts.warnings) table += "  warning: " + warning + "\n";
   return table;
 }

@@ -24,8 +24,8 @@ ExitCode run_training(const TrainRequest& request, Launch& launch);
 ExitCode run_training(const TrainRequest& request, const Place& place, Collectives& comm);
 
 /// `--dry-run`: opens the corpora, builds the model, checks memory and batch arithmetic; returns the table that is
-/// printed (parameters per tower, samples per epoch, steps, memory estimate). Trains nothing, writes nothing.
-/// Collective.
+/// printed (parameters per tower, samples per epoch, steps, memory estimate). Trains nothing, writes nothing
+/// but missing index files of corpora. Collective.
 std::string dry_run(const TrainRequest& request, Launch& launch);
 std::string dry_run(const TrainRequest& request, const Place& place, Collectives& comm);
 

@@ -30,6 +30,7 @@ std::string refusal(ExitCode code, Action&& action) {
     EXPECT_TRUE(error.agreed()) << error.what();
     return error.what();
   }
+  ADD_FAILURE() << "accepted what should be refused";
   return "accepted";
 }
 
@@ -70,6 +71,8 @@ TEST(Run, SamplesAndLossesDoNotDependOnTheNumberOfRanks) {
   for (const int ranks : {1, 2, 3}) {
     auto config = tiny.config("n" + std::to_string(ranks));
     config.train.micro_batch = 2;
+    config.schedule.total = steps(50);
+    config.checkpoint.every = steps(0);
     EXPECT_EQ(TinyRun::train(config, ranks), ExitCode::kDone);
   }
   const auto one = tiny.lines("n1", "steps.jsonl");
@@ -185,9 +188,14 @@ TEST(Run, EvaluatingChangesNoTrainingBit) {
 
 TEST(Run, GoesOnOnAnotherNumberOfRanksWithTheSameSamples) {
   const TinyRun tiny;
-  EXPECT_EQ(TinyRun::train(tiny.config("a"), 2), ExitCode::kDone);
+  const auto fourteen = [&](const char* name) {
+    auto config = tiny.config(name);
+    config.schedule.total = steps(14);
+    return config;
+  };
+  EXPECT_EQ(TinyRun::train(fourteen("a"), 2), ExitCode::kDone);
   tiny.copy_run("a", "b", 4);
-  EXPECT_EQ(TinyRun::train(tiny.config("b"), 3), ExitCode::kDone);
+  EXPECT_EQ(TinyRun::train(fourteen("b"), 3), ExitCode::kDone);
   const auto a = tiny.lines("a", "steps.jsonl"), b = tiny.lines("b", "steps.jsonl");
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -208,6 +216,47 @@ TEST(Run, ADamagedCheckpointIsSetAsideAndTheOlderOneGivesTheSameBits) {
   tiny.copy_run("a", "c", 4);
   fs::remove(CheckpointStore(tiny.run("c") / "checkpoints").path(4) / "manifest.json");
   refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("c"), 2); });
+  // Nor by the next start, when it is set aside already: nothing begins anew in silence.
+  refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("c"), 2); });
+  EXPECT_EQ(tiny.lines("c", "steps.jsonl").size(), 10u);
+}
+
+TEST(Run, ACheckpointThatCannotBeReadIsNotTakenForDamaged) {
+  const TinyRun tiny;
+  EXPECT_EQ(TinyRun::train(tiny.config("a"), 1), ExitCode::kDone);
+  const auto newest = CheckpointStore(tiny.run("a") / "checkpoints").path(10);
+  auto manifest = verify_checkpoint(newest);
+  manifest.format_version = 2;
+  write_file_atomically(newest / "manifest.json", manifest_text(manifest));
+  const auto text = refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("a"), 1); });
+  EXPECT_NE(text.find("format version 2"), std::string::npos) << text;
+  EXPECT_TRUE(fs::exists(newest));
+}
+
+TEST(Run, ABranchSavesBeforeItsFirstStep) {
+  const TinyRun tiny;
+  EXPECT_EQ(TinyRun::train(tiny.config("a"), 1), ExitCode::kDone);
+  const auto from = CheckpointStore(tiny.run("a") / "checkpoints").path(8);
+  auto config = tiny.config("b");
+  config.checkpoint.every = steps(0);
+  EXPECT_EQ(TinyRun::train(config, 2, from.string()), ExitCode::kDone);
+  EXPECT_EQ(CheckpointStore(tiny.run("b") / "checkpoints").steps(), (std::vector<std::int64_t>{10, 8}));
+}
+
+TEST(Run, TheBestOfAnotherMetricIsForgotten) {
+  const TinyRun tiny;
+  auto config = tiny.config("a");
+  config.eval = {ZeroShotConfig{.label = "", .corpus = tiny.labels(), .prompts = "plain", .every = steps(2)}};
+  config.checkpoint.keep_last = 1;
+  config.checkpoint.keep_best = KeepBestConfig{"eval/zero_shot/samples", "max"};  // the first, for ever
+  config.schedule.total = steps(10);
+  EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
+  EXPECT_EQ(CheckpointStore(tiny.run("a") / "checkpoints").steps(), (std::vector<std::int64_t>{10, 2}));
+  tiny.copy_run("a", "b", 2);
+  config.run.name = "b";
+  config.checkpoint.keep_best = KeepBestConfig{"eval/zero_shot/chance", "max"};
+  EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
+  EXPECT_EQ(CheckpointStore(tiny.run("b") / "checkpoints").steps(), (std::vector<std::int64_t>{10, 4}));
 }
 
 TEST(Run, ANamedCheckpointBeginsABranchOrANewRun) {

@@ -1,0 +1,36 @@
+// The saves of a run: rank 0 writes, every rank knows how it ends. No rank waits for a save inside a collective longer
+// than train.timeout_s allows.
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "core/train/checkpoint_store.h"
+#include "distributed/collectives.h"
+
+namespace triptych {
+
+class RunSaver {
+ public:
+  using Stage = std::function<SaveJob()>;  ///< copies the state, on rank 0
+  /// `writer`: rank 0's, null on the others.
+  RunSaver(Collectives& comm, std::unique_ptr<CheckpointWriter> writer, std::int64_t max_failures);
+  /// Waits for the save before, then stages and lets a thread write. Collective.
+  void save(const Stage& stage);
+  /// Looks at the save in flight; true, on rank 0, when too many have failed in a row. Does not wait.
+  bool failing();
+  /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Throws StorageError on
+  /// all ranks. Collective.
+  void finish(const Stage& stage);
+  /// Throws StorageError on every rank. Collective.
+  [[noreturn]] void fail();
+  /// Before a run ends in an error: gives the save in flight a last moment.
+  void wait_at_most(double seconds);
+
+ private:
+  void wait();
+  Collectives& comm_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::int64_t max_failures_;
+};
+
+}  // namespace triptych
