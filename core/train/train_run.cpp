@@ -160,6 +160,7 @@ void TrainRun::start_logs() {
     writer_ = std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), request_.config.checkpoint,
                                                  parts_.plan.geometry);
     directory_->write_config(request_.config_text);
+    if (parts_.facts.num_labels > 0) directory_->write_classes(parts_.corpora->class_table());
     directory_->write_environment(environment_json(parts_.compute, request_.program, hosts));
     return std::string();
   });
