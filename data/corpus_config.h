@@ -38,14 +38,14 @@ struct CorpusConfig {
     field("image_key", c.image_key, "csv, json: column or key that holds the picture's path; empty: image");
     field("caption_keys", c.caption_keys,
           "where captions are: members or JSON keys (webdataset), columns (csv), keys (json, unicl_tsv), extensions of "
-          "the files beside a picture (image_folder); empty: txt, caption, caption, captions, txt");
+          "the files beside a picture (image_folder); empty: what docs/data_formats.md names");
     field("class_names", c.class_names,
           "image_label: text file, one class a line (several names separated by '|'); webdataset and zip_map need it, "
           "the others take the names that stand in the data or the folders' names without it");
     field(
         "label_key", c.label_key,
         "image_label: member or JSON key (webdataset, an index), column (csv) or key (json, unicl_tsv) that holds the "
-        "class; empty: cls, label, label, class_name");
+        "class; empty: what docs/data_formats.md names");
     field("delimiter", c.delimiter, "csv: the byte between columns; empty: a comma; \"\\t\": a tab");
     field("max_records", c.max_records,
           "use only this many records, or below 1 this share of them, evenly spread over the corpus; 0: all",

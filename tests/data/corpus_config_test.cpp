@@ -57,7 +57,8 @@ INSTANTIATE_TEST_SUITE_P(
              "is not used by format zip_map"},
         Case{"no_images", "format: unicl_tsv, path: a", "corpora.0.images is not given"},
         Case{"no_map", "format: zip_map, path: a", "corpora.0.map is not given"},
-        Case{"no_names", "kind: image_label, path: a", "corpora.0.class_names is not given; webdataset holds class indices"},
+        Case{"no_names", "kind: image_label, path: a",
+             "corpora.0.class_names is not given; webdataset holds class indices"},
         Case{"names_of_captions", "path: a, class_names: b", "an image_text corpus has captions, no classes"},
         Case{"long_delimiter", "format: csv, path: a, delimiter: ab", "must be one byte"},
         Case{"quote_as_delimiter", "format: csv, path: a, delimiter: '\"'", "must be one byte"},
@@ -84,8 +85,8 @@ TEST(CorpusKeysInCodeTest, AreCheckedWhenTheCorpusIsOpened) {
 
 /// A resolved configuration reads back as it was.
 TEST(CorpusKeysInCodeTest, DumpsReadBack) {
-  for (const std::string entry : {"path: a.tar", "format: image_folder, path: a", "format: csv, path: a",
-                                  "format: zip_map, path: a, map: b"}) {
+  for (const std::string entry :
+       {"path: a.tar", "format: image_folder, path: a", "format: csv, path: a", "format: zip_map, path: a, map: b"}) {
     const auto config = parse_config<DataConfig>("corpora:\n  - {name: a, " + entry + "}\n", "run.yaml");
     const auto text = config_text(config);
     EXPECT_EQ(config_text(parse_config<DataConfig>(text, "again.yaml")), text);

@@ -78,8 +78,8 @@ TEST_F(CorpusSetTest, SeparateLabelsStayApart) {
   config.labels = "separate";
   config.corpora = {labels("a", "cat|dog\nbird\n"), labels("b", "cat\ndog\n")};  // merging would refuse these
   const CorpusSet corpora(config);
-  EXPECT_THAT(corpora.class_names(), ElementsAre(ElementsAre("cat", "dog"), ElementsAre("bird"), ElementsAre("cat"),
-                                                 ElementsAre("dog")));
+  EXPECT_THAT(corpora.class_names(),
+              ElementsAre(ElementsAre("cat", "dog"), ElementsAre("bird"), ElementsAre("cat"), ElementsAre("dog")));
   EXPECT_EQ(corpora.global_label(0, 1), 1);
   EXPECT_EQ(corpora.global_label(1, 0), 2);
   EXPECT_EQ(corpora.facts(1).num_labels, 4);

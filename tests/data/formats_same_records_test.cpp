@@ -32,8 +32,10 @@ std::vector<Sample> samples() {
   std::vector<Sample> all;
   for (int i = 0; i < kRecords; ++i) {
     const auto n = std::to_string(i);
-    all.push_back({"p" + n, tiny_png(8 + i, 6, 7 * i),
-                   {"caption " + n + ", \"quoted\" caf\xC3\xA9", "another one of " + n}, i % 3});
+    all.push_back({"p" + n,
+                   tiny_png(8 + i, 6, 7 * i),
+                   {"caption " + n + ", \"quoted\" caf\xC3\xA9", "another one of " + n},
+                   i % 3});
   }
   return all;
 }
@@ -92,9 +94,10 @@ void write_tar_zst(const TempDir& dir, CorpusConfig& config) {
 void write_unicl(const TempDir& dir, CorpusConfig& config) {
   std::string texts, images;
   for (const auto& s : samples()) {
-    const auto json = has_captions(config)
-                          ? nlohmann::json({{"captions", s.captions}, {"source", "made"}})
-                          : nlohmann::json({{"class_name", kClasses[static_cast<std::size_t>(s.label)]}, {"class", "n01"}});
+    const auto json =
+        has_captions(config)
+            ? nlohmann::json({{"captions", s.captions}, {"source", "made"}})
+            : nlohmann::json({{"class_name", kClasses[static_cast<std::size_t>(s.label)]}, {"class", "n01"}});
     texts += s.name + "\t" + json.dump() + "\n";
     images += s.name + "\t" + to_base64(s.picture) + "\n";
   }
@@ -108,8 +111,8 @@ void write_csv(const TempDir& dir, CorpusConfig& config) {
   write_pictures(dir);
   std::string table = "\xEF\xBB\xBF\"file\",kind of,one,two\r\n";
   for (const auto& s : samples()) {
-    table += "pictures/" + s.name + ".png," + kClasses[static_cast<std::size_t>(s.label)] + "," + quoted(s.captions[0]) +
-             "," + s.captions[1] + "\r\n";
+    table += "pictures/" + s.name + ".png," + kClasses[static_cast<std::size_t>(s.label)] + "," +
+             quoted(s.captions[0]) + "," + s.captions[1] + "\r\n";
   }
   write_test_file(dir / "table.csv", table);
   config.path = (dir / "table.csv").string();
@@ -142,11 +145,11 @@ void write_json_lines(const TempDir& dir, CorpusConfig& config) {
 void write_folder(const TempDir& dir, CorpusConfig& config) {
   for (const auto& s : samples()) {
     const auto folder = has_captions(config) ? "" : kClasses[static_cast<std::size_t>(s.label)] + "/";
-    write_test_file(dir / ("root/" + folder + s.name + ".png"), s.picture);
-    write_test_file(dir / ("root/" + folder + s.name + ".first"), s.captions[0]);
-    write_test_file(dir / ("root/" + folder + s.name + ".second"), s.captions[1]);
+    write_test_file(dir / (config.kind + "/" + folder + s.name + ".png"), s.picture);
+    write_test_file(dir / (config.kind + "/" + folder + s.name + ".first"), s.captions[0]);
+    write_test_file(dir / (config.kind + "/" + folder + s.name + ".second"), s.captions[1]);
   }
-  config.path = (dir / "root").string();
+  config.path = (dir / config.kind).string();
   if (has_captions(config)) config.caption_keys = {"first", "second"};
   config.class_names.clear();
 }
@@ -219,7 +222,8 @@ TEST_P(SameRecordsTest, Labels) {
     class_of[std::string(record.image.begin(), record.image.end())] =
         corpus->class_names().at(static_cast<std::size_t>(record.label)).at(0);
   }
-  for (const auto& sample : samples()) EXPECT_EQ(class_of[sample.picture], kClasses[static_cast<std::size_t>(sample.label)]);
+  for (const auto& sample : samples())
+    EXPECT_EQ(class_of[sample.picture], kClasses[static_cast<std::size_t>(sample.label)]);
 }
 
 TEST_P(SameRecordsTest, OpenedAgainItIsTheSame) {
