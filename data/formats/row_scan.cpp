@@ -144,8 +144,10 @@ void scan_array(FileBytes& bytes, std::int64_t at, std::int64_t line, const RowV
       --depth;
     }
   }
-  for (++at; is_blank(bytes.at(at)); ++at) line += bytes.at(at) == '\n';
-  if (bytes.at(at) >= 0) row({at, at + 1, line});  // what stands behind the array is no row: it will not parse
+  // What stands behind the array is no row; as one that begins with the bracket it will not parse, so it is counted.
+  auto behind = at + 1;
+  while (is_blank(bytes.at(behind))) ++behind;
+  if (bytes.at(behind) >= 0) row({at, behind, line});
 }
 
 void scan_json(FileBytes& bytes, std::int64_t at, const RowVisit& row) {
