@@ -12,9 +12,14 @@ struct CorpusConfig {
   std::string kind = "image_text";
   std::string format = "webdataset";
   std::string path;
-  std::vector<std::string> caption_keys = {"txt"};
+  std::string images;
+  std::string map;
+  std::string image_key;
+  std::vector<std::string> caption_keys;
   std::string class_names;
-  std::string label_key = "cls";
+  std::string label_key;
+  std::string delimiter;
+  double max_records = 0;
   double weight = 1;
   std::string index_dir;
 
@@ -23,16 +28,39 @@ struct CorpusConfig {
     field("name", c.name, "how the log and the errors call this corpus");
     field("kind", c.kind, "image_text has captions, image_label has class names",
           one_of({"image_text", "image_label"}));
-    field("format", c.format, "how the files are laid out", one_of({"webdataset", "image_folder"}));
-    field("path", c.path, "files: a glob, or brace lists {000..012}; image_folder: the root folder");
-    field("caption_keys", c.caption_keys, "webdataset: members or JSON keys that hold captions, first found first");
+    field("format", c.format, "how the files are laid out",
+          one_of({"webdataset", "unicl_tsv", "csv", "json", "image_folder", "zip_map"}));
+    field("path", c.path,
+          "files: a glob, or brace lists {000..012}; unicl_tsv: the text shards; zip_map: the zip archives; "
+          "image_folder: the root folder or folders");
+    field("images", c.images, "unicl_tsv: the image shards, as many as text shards and in the same order");
+    field("map", c.map, "zip_map: the map files, as many as zip archives and in the same order");
+    field("image_key", c.image_key, "csv, json: column or key that holds the picture's path; empty: image");
+    field("caption_keys", c.caption_keys,
+          "where captions are: members or JSON keys (webdataset), columns (csv), keys (json, unicl_tsv), extensions of "
+          "the files beside a picture (image_folder); empty: what docs/data_formats.md names");
     field("class_names", c.class_names,
-          "image_label: text file, one class a line (several names separated by '|'); "
-          "image_folder: optional, the folders' names otherwise");
-    field("label_key", c.label_key, "webdataset, image_label: member or JSON key that holds the class index");
+          "image_label: text file, one class a line (several names separated by '|'); webdataset and zip_map need it, "
+          "the others take the names that stand in the data or the folders' names without it");
+    field(
+        "label_key", c.label_key,
+        "image_label: member or JSON key (webdataset, an index), column (csv) or key (json, unicl_tsv) that holds the "
+        "class; empty: what docs/data_formats.md names");
+    field("delimiter", c.delimiter, "csv: the byte between columns; empty: a comma; \"\\t\": a tab");
+    field("max_records", c.max_records,
+          "use only this many records, or below 1 this share of them, evenly spread over the corpus; 0: all",
+          at_least(0));
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
   }
+  /// Throws FieldError: a key that the format does not use, one that it needs and that is missing, values that
+  /// contradict each other.
+  void validate() const;
+
+  /// The keys with the format's own defaults filled in.
+  std::vector<std::string> captions_at() const;
+  std::string label_at() const;
+  std::string image_at() const;
 };
 
 }  // namespace triptych

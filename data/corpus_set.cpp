@@ -1,4 +1,5 @@
 // All corpora of a run and the one table of their class names.
+#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "core/base/errors.h"
@@ -22,9 +23,11 @@ void set_pixel_statistics(const std::string& normalize, CorpusFacts& facts) {
 }
 
 /// Concept ids by normalised name. Classes of different corpora that share a name become one concept with all their
-/// names.
+/// names, or stay apart.
 class LabelTable {
  public:
+  explicit LabelTable(bool merge) : merge_(merge) {}
+
   std::vector<std::int64_t> add(const std::string& corpus, const ClassNames& classes) {
     std::vector<std::int64_t> ids;
     std::unordered_map<std::int64_t, std::string> taken;  // by this corpus: its class of that id
@@ -46,6 +49,10 @@ class LabelTable {
   }
 
   std::int64_t find_or_make(const std::string& corpus, const std::vector<std::string>& class_names) {
+    if (!merge_) {
+      names.push_back(class_names);
+      return static_cast<std::int64_t>(names.size()) - 1;
+    }
     std::int64_t id = -1;
     for (const auto& name : class_names) {
       const auto found = by_name_.find(normalized_name(name));
@@ -66,21 +73,24 @@ class LabelTable {
     return id;
   }
 
+  bool merge_;
   std::unordered_map<std::string, std::int64_t> by_name_;
 };
 
 }  // namespace
 
 struct CorpusSet::Impl {
+  explicit Impl(const DataConfig& config)
+      : table(config.labels == "merge"), labels(config.labels), normalize(config.augment.normalize) {}
+
   std::vector<std::unique_ptr<Corpus>> corpora;
   LabelTable table;
   std::vector<std::vector<std::int64_t>> label_ids;  // [corpus][local label]
-  std::string normalize;
+  std::string labels, normalize;
   std::int64_t size = 0;
 };
 
-CorpusSet::CorpusSet(const DataConfig& config) : impl_(std::make_unique<Impl>()) {
-  impl_->normalize = config.augment.normalize;
+CorpusSet::CorpusSet(const DataConfig& config) : impl_(std::make_unique<Impl>(config)) {
   for (auto part : config.corpora) {
     if (part.index_dir.empty()) part.index_dir = config.index_dir;
     auto corpus = open_corpus(part);
@@ -102,6 +112,23 @@ const std::vector<std::vector<std::string>>& CorpusSet::class_names() const {
 
 std::int64_t CorpusSet::global_label(int corpus, std::int64_t local_label) const {
   return impl_->label_ids.at(static_cast<std::size_t>(corpus)).at(static_cast<std::size_t>(local_label));
+}
+
+std::string CorpusSet::class_table() const {
+  using Json = nlohmann::ordered_json;
+  std::vector<Json> places(class_names().size(), Json::object());
+  for (std::size_t corpus = 0; corpus < corpora().size(); ++corpus) {
+    const auto& ids = impl_->label_ids[corpus];
+    for (std::size_t local = 0; local < ids.size(); ++local) {
+      places[static_cast<std::size_t>(ids[local])][corpora()[corpus]->config().name] = local;
+    }
+  }
+  std::string text = "{\"labels\": " + Json(impl_->labels).dump() + ", \"classes\": [";
+  for (std::size_t id = 0; id < places.size(); ++id) {
+    const Json row = {{"id", id}, {"names", class_names()[id]}, {"corpora", places[id]}};
+    text += (id == 0 ? "\n" : ",\n") + row.dump();
+  }
+  return text + "\n]}\n";
 }
 
 std::int64_t CorpusSet::size() const {

@@ -61,6 +61,7 @@ struct DecodeConfig {
 struct DataConfig {
   std::vector<CorpusConfig> corpora;
   std::string mixing = "proportional";
+  std::string labels = "merge";
   ShuffleConfig shuffle;
   AugmentConfig augment;
   DecodeConfig decode;
@@ -74,6 +75,9 @@ struct DataConfig {
     field("corpora", c.corpora, "the sources, mixed into one stream");
     field("mixing", c.mixing, "proportional: each record once an epoch; weighted: exact quotas by weight",
           one_of({"proportional", "weighted"}));
+    field("labels", c.labels,
+          "classes of different corpora whose names are equal up to case, blanks, _ and -: one label, or one each",
+          one_of({"merge", "separate"}));
     field("shuffle", c.shuffle, "order of the records");
     field("augment", c.augment, "what happens to a training picture");
     field("decode", c.decode, "how pictures become RGB");

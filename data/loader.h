@@ -13,7 +13,8 @@
 
 namespace triptych {
 
-/// All corpora of a run, opened, with one label table: class names that are equal after normalisation share an id.
+/// All corpora of a run, opened, with one label table: class names that are equal after normalisation share an id,
+/// unless data.labels is "separate".
 class CorpusSet {
  public:
   explicit CorpusSet(const DataConfig& config);
@@ -22,6 +23,8 @@ class CorpusSet {
   /// Names by global concept id; the first is the one shown, the others are drawn as synonyms.
   const std::vector<std::vector<std::string>>& class_names() const;
   std::int64_t global_label(int corpus, std::int64_t local_label) const;
+  /// The label table as JSON, one class a line: id, names, and the class's index in each corpus that has it.
+  std::string class_table() const;
   std::int64_t size() const;  ///< records of all corpora
   /// E, label count, names, pixel statistics for this configuration.
   CorpusFacts facts(std::int64_t global_batch) const;

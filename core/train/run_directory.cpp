@@ -70,4 +70,8 @@ void RunDirectory::write_environment(const std::string& json) const {
   write_file_atomically(path_ / "environment.json", json);
 }
 
+void RunDirectory::write_classes(const std::string& json) const {
+  write_file_atomically(path_ / "classes.json", json);
+}
+
 }  // namespace triptych

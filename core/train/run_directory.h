@@ -23,6 +23,8 @@ class RunDirectory {
   bool holds_run() const;
   void write_config(const std::string& yaml) const;
   void write_environment(const std::string& json) const;
+  /// classes.json: what the label ids of this run mean.
+  void write_classes(const std::string& json) const;
 
  private:
   std::filesystem::path path_;

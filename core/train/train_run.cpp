@@ -164,6 +164,7 @@ void TrainRun::start_logs() {
     if (resumed_ && resumed_->own) lengths = resumed_->checkpoint.manifest.logs;
     log_ = std::make_unique<RunLog>(directory_->path(), log_config(), lengths);
     directory_->write_config(request_.config_text);
+    if (parts_.facts.num_labels > 0) directory_->write_classes(parts_.corpora->class_table());
     directory_->write_environment(environment_json(parts_.compute, request_.program, hosts));
     return std::string();
   });

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
 #include "core/base/errors.h"
+#include "data/formats/index_file.h"
 #include "data/formats/printable.h"
 
 namespace triptych {
@@ -68,14 +70,17 @@ bool has_wildcard(const std::string& name) {
 
 void append_matches(const std::string& name, const std::string& pattern, std::vector<std::string>& files) {
   std::error_code ignored;
-  if (!has_wildcard(name) || std::filesystem::is_regular_file(name, ignored)) {
-    if (!std::filesystem::exists(name, ignored)) fail(pattern, "there is no file " + printable(name));
+  if (!has_wildcard(name) || std::filesystem::exists(name, ignored)) {
+    if (!std::filesystem::exists(name, ignored)) fail(pattern, "there is no file or folder " + printable(name));
     files.push_back(name);
     return;
   }
   glob_t found{};
   const int status = ::glob(name.c_str(), GLOB_NOSORT, nullptr, &found);
-  if (status == 0) files.insert(files.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  if (status == 0) {
+    std::copy_if(found.gl_pathv, found.gl_pathv + found.gl_pathc, std::back_inserter(files),
+                 [](const char* file) { return !is_own_file(file); });
+  }
   ::globfree(&found);
   if (status != 0 && status != GLOB_NOMATCH) fail(pattern, "the folder cannot be read");
 }
@@ -111,7 +116,7 @@ std::vector<std::string> expand_braces(const std::string& pattern) {
 
 std::vector<std::string> list_files(const std::string& pattern) {
   std::error_code ignored;
-  if (std::filesystem::is_regular_file(pattern, ignored)) return {pattern};
+  if (std::filesystem::exists(pattern, ignored)) return {pattern};
   std::vector<std::string> files;
   for (const auto& name : expand_braces(pattern)) append_matches(name, pattern, files);
   std::sort(files.begin(), files.end());

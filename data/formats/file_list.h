@@ -9,9 +9,9 @@ namespace triptych {
 /// them multiplied. Throws ConfigError: an unclosed or empty brace, or more than kMostFiles names.
 std::vector<std::string> expand_braces(const std::string& pattern);
 
-/// The files that `pattern` names by braces and shell wildcards (* ? [...]), sorted by bytes, each once. A file that is
-/// called exactly like the pattern is taken as it is. Throws ConfigError: nothing matches, a name without wildcards
-/// does not exist, a brace list is wrong.
+/// The files and folders that `pattern` names by braces and shell wildcards (* ? [...]), sorted by bytes, each once.
+/// One that is called exactly like the pattern is taken as it is; wildcards pass over index files. Throws ConfigError:
+/// nothing matches, a name without wildcards does not exist, a brace list is wrong.
 std::vector<std::string> list_files(const std::string& pattern);
 
 inline constexpr std::size_t kMostFiles = 1'000'000;

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <unordered_map>
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
+#include "core/base/strings.h"
 #include "data/formats/class_names.h"
+#include "data/formats/file_list.h"
 #include "data/formats/input_file.h"
 #include "data/formats/printable.h"
 #include "data/formats/record_error.h"
@@ -47,10 +50,12 @@ std::vector<std::string> pictures_below(const fs::path& folder, const fs::path& 
 
 class ImageFolder : public Corpus {
  public:
-  explicit ImageFolder(const CorpusConfig& config) : config_(config), root_(config.path) {
-    if (!fs::is_directory(root_)) throw ConfigError("path: '" + printable(config.path) + "' is no folder");
+  explicit ImageFolder(const CorpusConfig& config) : config_(config), roots_(list_files(config.path)) {
+    for (const auto& root : roots_) {
+      if (!fs::is_directory(root)) throw ConfigError("path: '" + printable(root) + "' is no folder");
+    }
     try {
-      config.kind == "image_label" ? list_classes() : append(pictures_below(root_, root_));
+      config.kind == "image_label" ? list_classes() : list_pictures();
     } catch (const fs::filesystem_error& error) {
       throw ConfigError("path: " + printable(error.what()));
     }
@@ -61,7 +66,10 @@ class ImageFolder : public Corpus {
       spans_.push_back({first, std::min(kRunOfFiles, size() - first)});
     }
     Xxh64 hash;
-    hash.add(config.kind).add(paths_).add(ends_.data(), ends_.size() * sizeof(ends_[0]));
+    hash.add(config.kind)
+        .add(join(config.captions_at(), "\n"))
+        .add(paths_)
+        .add(ends_.data(), ends_.size() * sizeof(ends_[0]));
     for (const auto& names : class_names_) {
       for (const auto& name : names) hash.add(name).add("|");
       hash.add("\n");
@@ -74,21 +82,23 @@ class ImageFolder : public Corpus {
   const ClassNames& class_names() const override { return class_names_; }
   const CorpusConfig& config() const override { return config_; }
   std::uint64_t fingerprint() const override { return fingerprint_; }
-  RecordPlace place(std::int64_t index) const override { return {config_.path, relative_path(index), 0}; }
+  RecordPlace place(std::int64_t index) const override { return {roots_[run_of(index).root], relative_path(index), 0}; }
 
   Record read(std::int64_t index) const override {
     auto where = place(index);
     try {
       Record record;
-      const auto path = root_ / where.key;
+      const auto path = fs::path(where.shard) / where.key;
       const auto bytes = InputFile(path.string()).read_all(kLargestImage);
       if (bytes.empty()) throw DataError("the file is empty");
       record.image.assign(bytes.begin(), bytes.end());
       if (config_.kind == "image_text") {
-        const auto text = InputFile(fs::path(path).replace_extension(".txt").string()).read_all(kLargestText);
-        record.captions.push_back(clean_caption(text));
+        for (const auto& extension : config_.captions_at()) {
+          const auto text = InputFile(fs::path(path).replace_extension(extension).string()).read_all(kLargestText);
+          record.captions.push_back(clean_caption(text));
+        }
       } else {
-        record.label = label(index);
+        record.label = run_of(index).label;
       }
       record.place = std::move(where);
       return record;
@@ -98,9 +108,39 @@ class ImageFolder : public Corpus {
   }
 
  private:
+  /// Files of one root and one class, one behind the other.
+  struct Run {
+    std::int64_t end;  ///< behind its last record
+    std::size_t root;
+    std::int64_t label;
+  };
+
+  void list_pictures() {
+    for (std::size_t root = 0; root < roots_.size(); ++root)
+      append(pictures_below(roots_[root], roots_[root]), root, -1);
+  }
+
+  /// Folders of the same name in several roots are one class.
   void list_classes() {
+    std::vector<std::vector<std::string>> folders;  // by root
+    std::set<std::string> all;
+    for (const auto& root : roots_) {
+      folders.push_back(class_folders(root));
+      all.insert(folders.back().begin(), folders.back().end());
+    }
+    const std::vector<std::string> names(all.begin(), all.end());
+    for (std::size_t root = 0; root < roots_.size(); ++root) {
+      for (const auto& folder : folders[root]) {
+        const auto label = std::lower_bound(names.begin(), names.end(), folder) - names.begin();
+        append(pictures_below(fs::path(roots_[root]) / folder, roots_[root]), root, label);
+      }
+    }
+    name_classes(names);
+  }
+
+  static std::vector<std::string> class_folders(const fs::path& root) {
     std::vector<std::string> folders;
-    for (const auto& entry : fs::directory_iterator(root_)) {
+    for (const auto& entry : fs::directory_iterator(root)) {
       if (hidden(entry.path())) continue;
       if (entry.is_directory()) folders.push_back(entry.path().filename().string());
       if (entry.is_regular_file() && is_picture(entry.path())) {
@@ -109,11 +149,7 @@ class ImageFolder : public Corpus {
       }
     }
     std::sort(folders.begin(), folders.end());
-    for (const auto& folder : folders) {
-      append(pictures_below(root_ / folder, root_));
-      class_ends_.push_back(size());
-    }
-    name_classes(folders);
+    return folders;
   }
 
   /// From the file, line i for folder i, or the folders' own names with underscores as blanks.
@@ -139,30 +175,32 @@ class ImageFolder : public Corpus {
     }
   }
 
-  void append(const std::vector<std::string>& files) {
+  void append(const std::vector<std::string>& files, std::size_t root, std::int64_t label) {
     for (const auto& file : files) {
       paths_ += file;
       ends_.push_back(paths_.size());
     }
+    if (!files.empty()) runs_.push_back({size(), root, label});
   }
 
   std::string relative_path(std::int64_t index) const {
     const auto i = static_cast<std::size_t>(index);
-    if (index < 0 || i >= ends_.size())
-      throw std::out_of_range("record " + std::to_string(index) + " of " + config_.name);
     const auto begin = i == 0 ? 0 : ends_[i - 1];
     return paths_.substr(begin, ends_[i] - begin);
   }
 
-  std::int64_t label(std::int64_t index) const {
-    return std::upper_bound(class_ends_.begin(), class_ends_.end(), index) - class_ends_.begin();
+  const Run& run_of(std::int64_t index) const {
+    if (index < 0 || index >= size())
+      throw std::out_of_range("record " + std::to_string(index) + " of " + config_.name);
+    return *std::upper_bound(runs_.begin(), runs_.end(), index,
+                             [](std::int64_t i, const Run& run) { return i < run.end; });
   }
 
   CorpusConfig config_;
-  fs::path root_;
+  std::vector<std::string> roots_;
   std::string paths_;              // relative, one behind the other
   std::vector<std::size_t> ends_;  // of each path
-  std::vector<std::int64_t> class_ends_;
+  std::vector<Run> runs_;
   ClassNames class_names_;
   std::vector<ShardSpan> spans_;
   std::uint64_t fingerprint_ = 0;

@@ -6,9 +6,9 @@
 
 namespace triptych {
 
-/// Lists the pictures below config.path, sorted by bytes. image_label: the class of a picture is the sub-folder of
-/// config.path it lies in (at any depth); classes are sorted by name. image_text: the caption is the .txt file of the
-/// same name. Throws ConfigError.
+/// Lists the pictures below the folders that config.path names, sorted by bytes. image_label: the class of a picture is
+/// the sub-folder of such a folder it lies in (at any depth); classes are sorted by name. image_text: the captions are
+/// the files of the same name with the extensions of config.caption_keys. Throws ConfigError.
 std::unique_ptr<Corpus> open_image_folder(const CorpusConfig& config);
 
 }  // namespace triptych

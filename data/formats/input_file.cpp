@@ -51,7 +51,9 @@ ssize_t with_retries(const std::string& path, Attempt&& attempt) {
 }  // namespace
 
 InputFile::InputFile(const std::string& path) : path_(path) {
-  descriptor_ = static_cast<int>(with_retries(path, [&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  // O_NONBLOCK: a path out of a table may name a pipe, and opening one would wait for its writer.
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  descriptor_ = static_cast<int>(with_retries(path, [&] { return ::open(path.c_str(), kFlags); }));
   if (descriptor_ < 0) {
     const int error = errno;
     if (error == EMFILE || error == ENFILE) {
@@ -68,6 +70,7 @@ InputFile::InputFile(const std::string& path) : path_(path) {
     throw DataError(printable(path) + " is no regular file");
   }
   size_ = info.st_size;
+  modified_ = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
 InputFile::~InputFile() {

@@ -17,7 +17,8 @@ class InputFile {
   InputFile& operator=(const InputFile&) = delete;
 
   const std::string& path() const { return path_; }
-  std::int64_t size() const { return size_; }  ///< when it was opened
+  std::int64_t size() const { return size_; }          ///< when it was opened
+  std::int64_t modified() const { return modified_; }  ///< when it was last written, in ns since 1970
   /// Bytes read at `offset`: out.size(), or less where the file ends. Thread safe. Errors that may pass (EIO,
   /// ETIMEDOUT, ESTALE, EAGAIN) are tried again for about 3 s with one warning in the log; then throws DataError.
   std::size_t read_at(std::int64_t offset, std::span<unsigned char> out) const;
@@ -27,7 +28,7 @@ class InputFile {
  private:
   std::string path_;
   int descriptor_ = -1;
-  std::int64_t size_ = 0;
+  std::int64_t size_ = 0, modified_ = 0;
 };
 
 /// At most `capacity` open files, least recently used out first. A file in use stays open until its user lets go.

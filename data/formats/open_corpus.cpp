@@ -3,9 +3,14 @@
 
 #include "core/base/errors.h"
 #include "data/corpus.h"
+#include "data/formats/csv_table.h"
 #include "data/formats/image_folder.h"
+#include "data/formats/json_table.h"
+#include "data/formats/limited_corpus.h"
 #include "data/formats/printable.h"
+#include "data/formats/unicl_tsv.h"
 #include "data/formats/webdataset.h"
+#include "data/formats/zip_map.h"
 
 namespace triptych {
 namespace {
@@ -14,18 +19,25 @@ struct Format {
   const char* name;
   std::unique_ptr<Corpus> (*open)(const CorpusConfig&);
 };
-constexpr std::array kFormats = {Format{"webdataset", open_webdataset}, Format{"image_folder", open_image_folder}};
+constexpr std::array kFormats = {
+    Format{"webdataset", open_webdataset}, Format{"unicl_tsv", open_unicl_tsv},       Format{"csv", open_csv_table},
+    Format{"json", open_json_table},       Format{"image_folder", open_image_folder}, Format{"zip_map", open_zip_map}};
 
+std::unique_ptr<Corpus> open_format(const CorpusConfig& config) {
+  for (const auto& format : kFormats) {
+    if (config.format == format.name) return format.open(config);
+  }
+  throw ConfigError("format: unknown '" + config.format + "'");
+}
+
+/// The reader of the configuration has asked this already, but not every corpus comes from a file.
 void check(const CorpusConfig& config) {
+  try {
+    config.validate();
+  } catch (const FieldError& error) {
+    throw ConfigError(error.key() + ": " + error.what());
+  }
   if (config.path.empty()) throw ConfigError("path: is not given");
-  if (config.path.find('\0') != std::string::npos) throw ConfigError("path: holds a NUL");
-  if (config.kind == "image_text" && config.caption_keys.empty() && config.format == "webdataset") {
-    throw ConfigError("caption_keys: is empty; name the members or JSON keys that hold captions");
-  }
-  if (config.kind == "image_text" && !config.class_names.empty()) {
-    throw ConfigError(
-        "class_names: an image_text corpus has captions, no classes; leave it out or use kind: image_label");
-  }
 }
 
 }  // namespace
@@ -33,12 +45,7 @@ void check(const CorpusConfig& config) {
 std::unique_ptr<Corpus> open_corpus(const CorpusConfig& config) {
   try {
     check(config);
-    std::string known;
-    for (const auto& format : kFormats) {
-      if (config.format == format.name) return format.open(config);
-      known += std::string(" ") + format.name;
-    }
-    throw ConfigError("format: unknown '" + config.format + "'; known:" + known);
+    return limit_records(open_format(config));
   } catch (const ConfigError& error) {
     throw ConfigError("corpus " + printable(config.name) + ": " + error.what());
   } catch (const DataError& error) {

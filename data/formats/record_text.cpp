@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/errors.h"
+#include "core/base/strings.h"
+#include "data/formats/class_names.h"
 #include "data/formats/printable.h"
 
 namespace triptych {
@@ -37,6 +39,18 @@ std::string clean_caption(std::string_view text) {
   return std::string(text);
 }
 
+std::string clean_label(std::string_view text) {
+  text = trimmed(text);
+  const bool sound = text.size() <= 1000 && is_utf8(text) &&
+                     text.find_first_of(std::string_view("\n\r\0", 3)) == std::string_view::npos;
+  if (!sound) {
+    throw DataError("label '" + printable(text.substr(0, 100)) +
+                    "' is no name: at most 1,000 bytes of UTF-8 in one line are taken");
+  }
+  if (normalized_name(text).empty()) throw DataError("the label is empty");
+  return std::string(text);
+}
+
 std::vector<std::string> json_captions(const nlohmann::json& object, const std::string& key) {
   const auto found = object.find(key);
   if (found == object.end()) return {};
@@ -52,10 +66,19 @@ std::vector<std::string> json_captions(const nlohmann::json& object, const std::
   return captions;
 }
 
-nlohmann::json parse_object(std::string_view text) {
+std::vector<std::string> all_captions(const nlohmann::json& object, const std::vector<std::string>& keys) {
+  std::vector<std::string> captions;
+  for (const auto& key : keys) {
+    for (auto& caption : json_captions(object, key)) captions.push_back(std::move(caption));
+  }
+  if (captions.empty()) throw DataError("no caption: none of the keys " + join(keys, ", ") + " is there");
+  return captions;
+}
+
+nlohmann::json parse_object(std::string_view text, const std::string& what) {
   auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) throw DataError("the .json member cannot be parsed");
-  if (!object.is_object()) throw DataError("the .json member is no JSON object");
+  if (object.is_discarded()) throw DataError(what + " cannot be parsed as JSON");
+  if (!object.is_object()) throw DataError(what + " is no JSON object");
   return object;
 }
 
@@ -74,6 +97,14 @@ std::int64_t json_label(const nlohmann::json& object, const std::string& key, st
   if (found->is_string()) return parse_label(found->get_ref<const std::string&>(), classes);
   if (!found->is_number_integer()) bad_label(found->dump().substr(0, 100), classes);
   return parse_label(found->dump(), classes);
+}
+
+std::string json_label_text(const nlohmann::json& object, const std::string& key) {
+  const auto found = object.find(key);
+  if (found == object.end()) throw DataError("there is no key '" + key + "'");
+  if (found->is_string()) return clean_label(found->get_ref<const std::string&>());
+  if (found->is_number_integer()) return found->dump();
+  throw DataError("key '" + key + "' is neither the name of a class nor a whole number");
 }
 
 }  // namespace triptych

@@ -15,12 +15,20 @@ inline constexpr std::size_t kLongestCaption = 64 << 10;  ///< bytes
 /// than kLongestCaption.
 std::string clean_caption(std::string_view text);
 
+/// A label without blanks at its ends. Throws DataError: empty, longer than 1,000 bytes, not UTF-8, with a line end or
+/// a NUL.
+std::string clean_label(std::string_view text);
+
 /// The captions under `key` of a JSON object: a string, or a list of strings of which empty ones are left out. Returns
 /// nothing when the key is absent. Throws DataError: another type, or nothing left.
 std::vector<std::string> json_captions(const nlohmann::json& object, const std::string& key);
 
-/// Parses a member that must be one JSON object. Throws DataError.
-nlohmann::json parse_object(std::string_view text);
+/// The captions under all of `keys`, in their order. Throws DataError: none of them is there, and as json_captions
+/// does.
+std::vector<std::string> all_captions(const nlohmann::json& object, const std::vector<std::string>& keys);
+
+/// Parses text that must be one JSON object; `what` names it in errors. Throws DataError.
+nlohmann::json parse_object(std::string_view text, const std::string& what = "the .json member");
 
 /// A class index written as decimal digits with blanks around. Throws DataError naming the value: no number, negative,
 /// or not below `classes`.
@@ -28,5 +36,9 @@ std::int64_t parse_label(std::string_view text, std::int64_t classes);
 
 /// The same from a JSON number or string under `key`. Throws DataError also when the key is absent.
 std::int64_t json_label(const nlohmann::json& object, const std::string& key, std::int64_t classes);
+
+/// The label under `key` as text: a string that names a class, or a whole number. Throws DataError: absent, another
+/// type.
+std::string json_label_text(const nlohmann::json& object, const std::string& key);
 
 }  // namespace triptych

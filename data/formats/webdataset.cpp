@@ -11,7 +11,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
-#include "core/base/log.h"
+#include "core/base/strings.h"
 #include "data/formats/class_names.h"
 #include "data/formats/file_list.h"
 #include "data/formats/index_file.h"
@@ -19,6 +19,7 @@
 #include "data/formats/printable.h"
 #include "data/formats/record_error.h"
 #include "data/formats/record_text.h"
+#include "data/formats/unpacked_shard.h"
 
 namespace triptych {
 namespace {
@@ -93,6 +94,7 @@ class WebDataset : public Corpus {
  private:
   struct Shard {
     std::string path;
+    std::string file;                 // what is read: the path, or the unpacked copy
     std::optional<ShardIndex> index;  // always set once opened
   };
   /// One record while it is read: what its shard's index says.
@@ -111,6 +113,8 @@ class WebDataset : public Corpus {
   std::vector<const MemberEntry*> wanted(const Found& found) const;
 
   CorpusConfig config_;
+  std::vector<std::string> caption_keys_;
+  std::string label_key_;
   ClassNames class_names_;
   std::vector<Shard> shards_;
   std::vector<ShardSpan> spans_;
@@ -119,16 +123,13 @@ class WebDataset : public Corpus {
   mutable OpenFiles files_{open_file_budget()};
 };
 
-WebDataset::WebDataset(const CorpusConfig& config) : config_(config) {
-  if (config.kind == "image_label") {
-    if (config.class_names.empty())
-      throw ConfigError("class_names: a webdataset of image_label needs the file of names");
-    class_names_ = read_class_names(config.class_names);
-  }
+WebDataset::WebDataset(const CorpusConfig& config)
+    : config_(config), caption_keys_(config.captions_at()), label_key_(config.label_at()) {
+  if (config.kind == "image_label") class_names_ = read_class_names(config.class_names);
   open_shards(list_files(config.path));
   Xxh64 hash;
-  hash.add(config.kind).add(config.label_key);
-  for (const auto& key : config.caption_keys) hash.add(key).add("\n");
+  hash.add(config.kind).add(label_key_);
+  for (const auto& key : caption_keys_) hash.add(key).add("\n");
   for (const auto& names : class_names_) {
     for (const auto& name : names) hash.add(name).add("|");
     hash.add("\n");
@@ -144,28 +145,20 @@ WebDataset::WebDataset(const CorpusConfig& config) : config_(config) {
 }
 
 void WebDataset::open_shards(const std::vector<std::string>& paths) {
-  std::vector<std::string> write_errors(paths.size());
-  std::vector<char> built(paths.size());
+  IndexNotes notes(paths.size());
   shards_.resize(paths.size());
   const auto threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 8U));
   parallel_for(static_cast<std::int64_t>(paths.size()), threads, [&](std::int64_t n) {
     const auto i = static_cast<std::size_t>(n);
-    const InputFile file(paths[i]);
-    auto opened = open_index(file, config_.index_dir);
-    shards_[i] = {paths[i], std::move(opened.index)};
-    built[i] = opened.built;
-    write_errors[i] = std::move(opened.write_error);
+    const InputFile shard(paths[i]);
+    const auto copy = unpacked_shard(shard, config_.index_dir);
+    const auto file = copy.empty() ? paths[i] : copy;
+    // The index of a copy stands beside it, wherever that is.
+    auto opened = copy.empty() ? open_index(shard, config_.index_dir) : open_index(InputFile(file), "");
+    notes.set(i, opened);
+    shards_[i] = {paths[i], file, std::move(opened.index)};
   });
-  const auto count = std::count(built.begin(), built.end(), 1);
-  if (count > 0) {
-    log_info("corpus " + config_.name + ": indexed " + std::to_string(count) + " of " + std::to_string(paths.size()) +
-             " shards");
-  }
-  const auto failed = std::find_if(write_errors.begin(), write_errors.end(), [](const auto& e) { return !e.empty(); });
-  if (failed == write_errors.end()) return;
-  if (!config_.index_dir.empty()) throw ConfigError("index_dir: " + *failed);
-  log_info("corpus " + config_.name + ": the index stays in memory and is built again at every start: " + *failed +
-           "; name a folder that can be written in index_dir");
+  notes.report(config_.name, config_.index_dir);
 }
 
 std::pair<const WebDataset::Shard&, std::int64_t> WebDataset::locate(std::int64_t index) const {
@@ -212,7 +205,7 @@ const MemberEntry& WebDataset::Found::picture() const {
 std::vector<const MemberEntry*> WebDataset::wanted(const Found& found) const {
   std::vector<const MemberEntry*> members = {&found.picture()};
   const bool has_captions = config_.kind == "image_text";
-  const auto keys = has_captions ? config_.caption_keys : std::vector<std::string>{config_.label_key};
+  const auto keys = has_captions ? caption_keys_ : std::vector<std::string>{label_key_};
   bool json = false;
   for (const auto& key : keys) {
     const auto* member = key == "json" ? nullptr : found.member(key);
@@ -234,7 +227,7 @@ std::vector<const MemberEntry*> WebDataset::wanted(const Found& found) const {
 std::vector<std::string> WebDataset::captions(const Found& found, const MemberBytes& bytes) const {
   std::vector<std::string> captions;
   std::optional<nlohmann::json> object;
-  for (const auto& key : config_.caption_keys) {
+  for (const auto& key : caption_keys_) {
     if (const auto* member = key == "json" ? nullptr : found.member(key)) {
       captions.push_back(clean_caption(bytes.of(*member)));
     } else if (const auto* json = found.member("json")) {
@@ -243,17 +236,15 @@ std::vector<std::string> WebDataset::captions(const Found& found, const MemberBy
     }
   }
   if (!captions.empty()) return captions;
-  std::string keys;
-  for (const auto& key : config_.caption_keys) keys += " " + key;
-  throw DataError("no caption: none of the members or JSON keys" + keys + " is there");
+  throw DataError("no caption: none of the members or JSON keys " + join(caption_keys_, " ") + " is there");
 }
 
 std::int64_t WebDataset::label(const Found& found, const MemberBytes& bytes) const {
   const auto classes = static_cast<std::int64_t>(class_names_.size());
-  if (const auto* member = found.member(config_.label_key)) return parse_label(bytes.of(*member), classes);
+  if (const auto* member = found.member(label_key_)) return parse_label(bytes.of(*member), classes);
   const auto* json = found.member("json");
-  if (!json) throw DataError("no label: neither a ." + config_.label_key + " nor a .json member");
-  return json_label(parse_object(bytes.of(*json)), config_.label_key, classes);
+  if (!json) throw DataError("no label: neither a ." + label_key_ + " nor a .json member");
+  return json_label(parse_object(bytes.of(*json)), label_key_, classes);
 }
 
 Record WebDataset::read_members(const Shard& shard, std::int64_t local) const {
@@ -261,7 +252,7 @@ Record WebDataset::read_members(const Shard& shard, std::int64_t local) const {
   if (damage != Damage::kNone) throw DataError(damage_text(damage));
   const Found found{*shard.index, shard.index->members(local)};
   const auto members = wanted(found);
-  const auto file = files_.open(shard.path);
+  const auto file = files_.open(shard.file);
   if (file->size() != shard.index->shard_size()) {
     throw DataError("the shard has " + std::to_string(file->size()) + " bytes, but had " +
                     std::to_string(shard.index->shard_size()) + " when it was indexed");

@@ -73,6 +73,28 @@ TEST_F(CorpusSetTest, EqualNamesShareALabel) {
   EXPECT_EQ(corpora.facts(100).steps_per_epoch, 1);
 }
 
+TEST_F(CorpusSetTest, SeparateLabelsStayApart) {
+  DataConfig config;
+  config.labels = "separate";
+  config.corpora = {labels("a", "cat|dog\nbird\n"), labels("b", "cat\ndog\n")};  // merging would refuse these
+  const CorpusSet corpora(config);
+  EXPECT_THAT(corpora.class_names(),
+              ElementsAre(ElementsAre("cat", "dog"), ElementsAre("bird"), ElementsAre("cat"), ElementsAre("dog")));
+  EXPECT_EQ(corpora.global_label(0, 1), 1);
+  EXPECT_EQ(corpora.global_label(1, 0), 2);
+  EXPECT_EQ(corpora.facts(1).num_labels, 4);
+}
+
+TEST_F(CorpusSetTest, TheLabelTableIsWrittenAsJson) {
+  DataConfig config;
+  config.corpora = {texts(), labels("a", "cat|kitty\n\"bird\"\n"), labels("b", "KITTY\n")};
+  EXPECT_EQ(CorpusSet(config).class_table(), R"({"labels": "merge", "classes": [
+{"id":0,"names":["cat","kitty"],"corpora":{"a":0,"b":0}},
+{"id":1,"names":["\"bird\""],"corpora":{"a":1}}
+]}
+)");
+}
+
 TEST_F(CorpusSetTest, NamesThatWouldJoinTwoClassesAreRefused) {
   DataConfig config;
   config.corpora = {labels("a", "cat|dog\nbird\n"), labels("b", "cat\ndog\n")};

@@ -161,15 +161,13 @@ TEST(WebDatasetTest, WrongConfigurationsNameTheCorpus) {
               testing::AllOf(HasSubstr("corpus texts: "), HasSubstr("none-*.tar': no file matches")));
   auto config = text_corpus(folder / "a.tar");
   config.kind = "image_label";
-  EXPECT_THAT(message(config), HasSubstr("corpus texts: class_names: a webdataset of image_label needs"));
+  EXPECT_THAT(message(config),
+              HasSubstr("corpus texts: class_names: is not given; webdataset holds class indices only"));
   config.class_names = (folder / "missing.txt").string();
   EXPECT_THAT(message(config), HasSubstr("class_names: cannot open"));
   config = text_corpus(folder / "a.tar");
   config.class_names = "classes.txt";
-  EXPECT_THAT(message(config), HasSubstr("class_names: an image_text corpus has captions"));
-  config = text_corpus(folder / "a.tar");
-  config.caption_keys.clear();
-  EXPECT_THAT(message(config), HasSubstr("caption_keys: is empty"));
+  EXPECT_THAT(message(config), HasSubstr("class_names: is given, but an image_text corpus has captions"));
   EXPECT_THAT(message(text_corpus("")), HasSubstr("path: is not given"));
 }
 
@@ -211,7 +209,10 @@ TEST(ImageFolderTest, CaptionIsTheTextFileBeside) {
 TEST(ImageFolderTest, WrongFoldersAreRefused) {
   const TempDir folder;
   const auto message = [](const CorpusConfig& config) { return error_of<ConfigError>([&] { open_corpus(config); }); };
-  EXPECT_THAT(message(folder_corpus(folder / "missing", "image_label")), HasSubstr("is no folder"));
+  EXPECT_THAT(message(folder_corpus(folder / "missing", "image_label")), HasSubstr("there is no file or folder"));
+  write_test_file(folder / "a_file", "x");
+  EXPECT_THAT(message(folder_corpus(folder / "a_file", "image_label")), HasSubstr("is no folder"));
+  std::filesystem::remove(folder / "a_file");
   EXPECT_THAT(message(folder_corpus(folder.path(), "image_label")), HasSubstr("holds no .jpg"));
   write_test_file(folder / "Big_cat/1.jpg", "p");
   write_test_file(folder / "big cat/2.jpg", "p");
@@ -224,6 +225,25 @@ TEST(ImageFolderTest, WrongFoldersAreRefused) {
   EXPECT_THAT(open_corpus(named)->class_names(), ElementsAre(ElementsAre("lion", "king"), ElementsAre("tiger")));
   write_test_file(folder / "stray.jpg", "p");
   EXPECT_THAT(message(named), HasSubstr("lies in no class folder"));
+}
+
+TEST(ImageFolderTest, SeveralRootsAreOneCorpus) {
+  const TempDir folder;
+  for (const auto* file : {"a/cat/1.jpg", "a/dog/2.jpg", "b/bird/3.jpg", "b/cat/4.jpg", "c/dog/5.jpg"}) {
+    write_test_file(folder / file, file);
+  }
+  const auto corpus = open_corpus(folder_corpus(folder / "{a,b}", "image_label"));
+  EXPECT_THAT(corpus->class_names(), ElementsAre(ElementsAre("bird"), ElementsAre("cat"), ElementsAre("dog")));
+  ASSERT_EQ(corpus->size(), 4);
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const auto record = corpus->read(i);
+    labels.push_back(record.label);
+    EXPECT_EQ(record.place.shard + "/" + record.place.key,
+              (folder / std::string(record.image.begin(), record.image.end())).string());
+  }
+  EXPECT_THAT(labels, ElementsAre(1, 2, 0, 1));
+  EXPECT_EQ(open_corpus(folder_corpus(folder / "?", "image_label"))->size(), 5);
 }
 
 TEST(ImageFolderTest, ShardsAreShortRuns) {
@@ -299,7 +319,7 @@ TEST(FileListTest, OddNamesAreFound) {
   EXPECT_EQ(list_files((folder / "*.tar").string()).size(), 7U);
   EXPECT_EQ(list_files((folder / "{-e,a b,-e}.tar").string()).size(), 2U);
   const auto missing = error_of<ConfigError>([&] { list_files((folder / "{a b,zz}.tar").string()); });
-  EXPECT_THAT(missing, HasSubstr("there is no file"));
+  EXPECT_THAT(missing, HasSubstr("there is no file or folder"));
 }
 
 TEST(PrintableTest, EscapesWhatATerminalWouldObey) {

@@ -1,0 +1,149 @@
+// Row i of a text shard, "ID <tab> JSON", belongs to row i of its image shard, "ID <tab> BASE64".
+//
+// The `.lineidx` file that such shards have (byte offset of every row, one a line) is not what rows are found by: the
+// released writer counts characters, so it is wrong behind the first caption that is not ASCII. Where it is absent or
+// wrong, a right one is written for other readers of the shards.
+#include "data/formats/unicl_tsv.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "core/base/errors.h"
+#include "core/base/log.h"
+#include "core/base/strings.h"
+#include "data/formats/base64.h"
+#include "data/formats/file_list.h"
+#include "data/formats/printable.h"
+#include "data/formats/record_text.h"
+#include "data/formats/table_corpus.h"
+
+namespace triptych {
+namespace {
+
+constexpr std::int64_t kLongestImageRow = kLargestPicture / 3 * 4 + kLongestRow;
+
+/// "ID <tab> REST". Throws DataError unless there are two columns.
+std::pair<std::string_view, std::string_view> split_pair(std::string_view row, const char* file) {
+  const auto tab = row.find('\t');
+  const bool two = tab != std::string_view::npos && row.find('\t', tab + 1) == std::string_view::npos;
+  if (!two) {
+    throw DataError(std::string("the row of the ") + file + " shard has " +
+                    (tab == std::string_view::npos ? "one column" : "more than two columns") +
+                    "; two, separated by a tab, are expected");
+  }
+  return {row.substr(0, tab), row.substr(tab + 1)};
+}
+
+std::string lineidx_text(const RowIndex& rows) {
+  std::string text;
+  for (std::int64_t row = 0; row < rows.size(); ++row) text += std::to_string(rows.begin(row)) + "\n";
+  return text;
+}
+
+/// Replaces SHARD.lineidx when it is not what the rows say. A folder that cannot be written is left as it is.
+void mend_lineidx(const std::string& shard, const RowIndex& rows) {
+  const auto path = std::filesystem::path(shard).replace_extension(".lineidx").string();
+  const auto right = lineidx_text(rows);
+  std::error_code none;
+  const bool present = std::filesystem::exists(path, none);
+  try {
+    if (present && InputFile(path).read_all(static_cast<std::int64_t>(right.size()) + 1) == right) return;
+  } catch (const DataError&) {  // longer than it should be
+  }
+  const auto error = write_index_file(path, {reinterpret_cast<const unsigned char*>(right.data()), right.size()});
+  if (!error.empty() || !present) return;
+  log_warning(printable(path) +
+              " did not hold the byte offsets of its shard (writers that count characters make such "
+              "files); it was written anew");
+}
+
+class UniclTsv : public TableFormat {
+ public:
+  explicit UniclTsv(const CorpusConfig& config)
+      : config_(config), texts_(list_files(config.path)), images_(list_images(config)), image_rows_(images_.size()) {
+    if (texts_.size() != images_.size()) {
+      throw ConfigError("images: names " + std::to_string(images_.size()) + " shards for the " +
+                        std::to_string(texts_.size()) + " of path; one for each, in the same order, is expected");
+    }
+  }
+
+  const std::vector<std::string>& tables() const override { return texts_; }
+  RowRule rule() const override { return kLines; }
+
+  void add_shard(std::size_t shard, const InputFile&, IndexNotes& notes) override {
+    const InputFile images(images_[shard]);
+    auto opened = open_row_index(images, config_.index_dir, kLines);
+    notes.set(shard, opened);
+    if (opened.built && config_.index_dir.empty()) mend_lineidx(images.path(), opened.index);
+    image_rows_[shard] = std::move(opened.index);
+  }
+
+  void table_indexed(std::size_t shard, const RowIndex& rows) const override { mend_lineidx(texts_[shard], rows); }
+
+  TableRow parse(std::size_t, std::string_view row) const override {
+    const auto [id, json] = split_pair(row, "text");
+    const auto object = parse_object(json, "column 2");
+    TableRow parsed;
+    parsed.picture = id;
+    if (config_.kind == "image_label") {
+      parsed.label = json_label_text(object, config_.label_at());
+    } else {
+      parsed.captions = all_captions(object, config_.captions_at());
+    }
+    return parsed;
+  }
+
+  std::vector<unsigned char> picture(std::size_t shard, std::int64_t row, const TableRow& fields) const override {
+    const auto& rows = *image_rows_[shard];
+    const auto& path = images_[shard];
+    try {
+      if (row >= rows.size()) throw DataError("the image shard ends after " + std::to_string(rows.size()) + " rows");
+      const auto text = read_row(*files_.open(path), rows, kLines, row, kLongestImageRow);
+      const auto [id, base64] = split_pair(text, "image");
+      if (id != fields.picture) {
+        throw DataError("the picture's id is '" + printable(id) + "', the text's '" + printable(fields.picture) +
+                        "'; rows must stand in the same order in both shards");
+      }
+      return decode_base64(base64);
+    } catch (const DataError& error) {
+      throw DataError(printable(path) + ":" + std::to_string(row + 1) + ": " + error.what());
+    }
+  }
+
+  std::int64_t rows_without_text(std::size_t shard, std::int64_t rows) const override {
+    return std::max<std::int64_t>(image_rows_[shard]->size() - rows, 0);
+  }
+
+  void add_to_fingerprint(Xxh64& hash) const override {
+    hash.add(config_.label_at()).add("\n").add(join(config_.captions_at(), "\n"));
+    for (std::size_t i = 0; i < images_.size(); ++i) {
+      const auto part = image_rows_[i]->fingerprint();
+      hash.add(std::filesystem::path(images_[i]).filename().string()).add(&part, sizeof(part));
+    }
+  }
+
+ private:
+  static constexpr RowRule kLines{RowRule::Kind::kLines, ','};
+
+  static std::vector<std::string> list_images(const CorpusConfig& config) {
+    try {
+      return list_files(config.images);
+    } catch (const ConfigError& error) {
+      throw ConfigError(std::string("images: ") + error.what());
+    }
+  }
+
+  CorpusConfig config_;
+  std::vector<std::string> texts_, images_;
+  std::vector<std::optional<RowIndex>> image_rows_;
+  mutable OpenFiles files_{open_file_budget()};
+};
+
+}  // namespace
+
+std::unique_ptr<Corpus> open_unicl_tsv(const CorpusConfig& config) {
+  return make_table_corpus(config, std::make_unique<UniclTsv>(config));
+}
+
+}  // namespace triptych

@@ -1,0 +1,90 @@
+// A line of the map is "NAME <tab> CLASS" or "NAME <tab> CAPTION"; NAME is a file inside the archive.
+#include "data/formats/zip_map.h"
+
+#include <filesystem>
+#include <optional>
+
+#include "core/base/errors.h"
+#include "data/formats/file_list.h"
+#include "data/formats/printable.h"
+#include "data/formats/record_text.h"
+#include "data/formats/table_corpus.h"
+#include "data/formats/zip_index.h"
+
+namespace triptych {
+namespace {
+
+class ZipMap : public TableFormat {
+ public:
+  explicit ZipMap(const CorpusConfig& config)
+      : config_(config), zips_(list_files(config.path)), maps_(list_maps(config)), entries_(zips_.size()) {
+    if (zips_.size() != maps_.size()) {
+      throw ConfigError("map: names " + std::to_string(maps_.size()) + " files for the " +
+                        std::to_string(zips_.size()) +
+                        " archives of path; one for each, in the same order, is expected");
+    }
+  }
+
+  const std::vector<std::string>& tables() const override { return maps_; }
+  RowRule rule() const override { return {RowRule::Kind::kLines}; }
+
+  void add_shard(std::size_t shard, const InputFile&, IndexNotes& notes) override {
+    auto opened = open_zip_index(InputFile(zips_[shard]), config_.index_dir);
+    notes.set(shard, opened);
+    entries_[shard] = std::move(opened.index);
+  }
+
+  TableRow parse(std::size_t, std::string_view row) const override {
+    const auto tab = row.find('\t');
+    if (tab == std::string_view::npos || row.find('\t', tab + 1) != std::string_view::npos) {
+      throw DataError(
+          "the line of the map has not two columns; a name and a class or caption, separated by a tab, are "
+          "expected");
+    }
+    TableRow parsed;
+    parsed.picture = row.substr(0, tab);
+    if (config_.kind == "image_label") {
+      parsed.label = clean_label(row.substr(tab + 1));
+    } else {
+      parsed.captions = {clean_caption(row.substr(tab + 1))};
+    }
+    return parsed;
+  }
+
+  std::vector<unsigned char> picture(std::size_t shard, std::int64_t, const TableRow& fields) const override {
+    try {
+      return read_zip_entry(*files_.open(zips_[shard]), *entries_[shard], fields.picture, kLargestPicture);
+    } catch (const DataError& error) {
+      throw DataError(printable(zips_[shard]) + ": " + error.what());
+    }
+  }
+
+  void add_to_fingerprint(Xxh64& hash) const override {
+    for (std::size_t i = 0; i < zips_.size(); ++i) {
+      const auto part = entries_[i]->fingerprint();
+      hash.add(std::filesystem::path(zips_[i]).filename().string()).add(&part, sizeof(part));
+    }
+  }
+
+ private:
+  static std::vector<std::string> list_maps(const CorpusConfig& config) {
+    try {
+      return list_files(config.map);
+    } catch (const ConfigError& error) {
+      throw ConfigError(std::string("map: ") + error.what());
+    }
+  }
+
+  CorpusConfig config_;
+  std::vector<std::string> zips_, maps_;
+  std::vector<std::optional<ZipIndex>> entries_;
+  mutable OpenFiles files_{open_file_budget()};
+};
+
+}  // namespace
+
+std::unique_ptr<Corpus> open_zip_map(const CorpusConfig& config) {
+  return make_table_corpus(config, std::make_unique<ZipMap>(config));
+}
+
+}  // namespace triptych
