@@ -75,12 +75,12 @@ struct CorpusSet::Impl {
   std::vector<std::unique_ptr<Corpus>> corpora;
   LabelTable table;
   std::vector<std::vector<std::int64_t>> label_ids;  // [corpus][local label]
-  std::string normalize;
+  DataConfig config;
   std::int64_t size = 0;
 };
 
 CorpusSet::CorpusSet(const DataConfig& config) : impl_(std::make_unique<Impl>()) {
-  impl_->normalize = config.augment.normalize;
+  impl_->config = config;
   for (auto part : config.corpora) {
     if (part.index_dir.empty()) part.index_dir = config.index_dir;
     auto corpus = open_corpus(part);
@@ -111,10 +111,13 @@ std::int64_t CorpusSet::size() const {
 CorpusFacts CorpusSet::facts(std::int64_t global_batch) const {
   CorpusFacts facts;
   facts.num_labels = static_cast<std::int64_t>(class_names().size());
-  facts.records_per_epoch = size();
-  facts.steps_per_epoch = std::max<std::int64_t>(size() / global_batch, 1);
+  std::vector<std::int64_t> sizes;
+  for (const auto& corpus : corpora()) sizes.push_back(corpus->size());
+  facts.records_per_epoch = samples_per_epoch(impl_->config, sizes);
+  facts.steps_per_epoch = std::max<std::int64_t>(facts.records_per_epoch / global_batch, 1);
+  facts.captions = static_cast<int>(impl_->config.captions.all_positive);
   for (const auto& names : class_names()) facts.class_names.push_back(names.front());
-  set_pixel_statistics(impl_->normalize, facts);
+  set_pixel_statistics(impl_->config.augment.normalize, facts);
   return facts;
 }
 

@@ -3,6 +3,8 @@
 
 #include <set>
 
+#include "core/base/strings.h"
+
 namespace triptych {
 
 void ShuffleConfig::validate() const {
@@ -20,6 +22,12 @@ void AugmentConfig::validate() const {
   if (!(ratio[0] > 0 && ratio[0] <= ratio[1])) throw FieldError("ratio", "must be [low, high] with 0 < low <= high");
 }
 
+void EpochConfig::validate() const {
+  if (corpus.empty() == (samples == 0)) {
+    throw FieldError("corpus", "an epoch is defined by exactly one of corpus and samples");
+  }
+}
+
 void DataConfig::validate() const {
   if (corpora.empty()) throw FieldError("corpora", "is empty; name at least one corpus");
   std::set<std::string> names;
@@ -27,6 +35,15 @@ void DataConfig::validate() const {
     const auto key = "corpora." + std::to_string(i) + ".name";
     if (corpora[i].name.empty()) throw FieldError(key, "is empty; the log and the errors call the corpus by its name");
     if (!names.insert(corpora[i].name).second) throw FieldError(key, "'" + corpora[i].name + "' stands twice");
+  }
+  if (!epoch || epoch->corpus.empty()) return;
+  if (!names.contains(epoch->corpus)) {
+    throw FieldError("epoch.corpus", "no corpus is called '" + epoch->corpus + "'; there are: " +
+                                         join({names.begin(), names.end()}, ", "));
+  }
+  if (mixing != "weighted") {
+    throw FieldError("epoch.corpus", "mixing is proportional: every corpus is walked once in an epoch of all records "
+                                     "anyway; leave it out, or use mixing: weighted");
   }
 }
 

@@ -22,7 +22,7 @@ class CorpusSet {
   const std::vector<std::vector<std::string>>& class_names() const;
   std::int64_t global_label(int corpus, std::int64_t local_label) const;
   std::int64_t size() const;  ///< records of all corpora
-  /// E, label count, names, pixel statistics for this configuration.
+  /// E, texts a picture, label count, names, pixel statistics for this configuration.
   CorpusFacts facts(std::int64_t global_batch) const;
   std::uint64_t fingerprint() const;
 

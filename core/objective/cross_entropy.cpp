@@ -27,6 +27,7 @@ CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, c
       model_(make_image_tower(model, std::nullopt, Initializer(context.seed, "visual")), facts.num_labels,
              Initializer(context.seed)) {
   check_labelled(facts, CrossEntropyConfig::kTag);
+  check_no_captions(facts, CrossEntropyConfig::kTag);
   load_initial_weights(model_, model.init_from);
   model_.to(context.device, context.parameters);
 }

@@ -20,6 +20,7 @@ SupConObjective::SupConObjective(const SupConConfig& config, const ModelConfig& 
       needs_({.views = 2, .labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
       model_(make_image_tower(model, model.embed_dim, Initializer(context.seed, "visual"))) {
   check_labelled(facts, SupConConfig::kTag);
+  check_no_captions(facts, SupConConfig::kTag);
   load_initial_weights(model_, model.init_from);
   model_.to(context.device, context.parameters);
 }

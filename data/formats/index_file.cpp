@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
 #include "core/base/hash.h"
+#include "data/formats/printable.h"
 
 namespace triptych {
 namespace {
@@ -22,9 +24,13 @@ std::optional<ShardIndex> map_index(const std::string& path, const InputFile& sh
   if (file.get() < 0 || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return {};
   const auto size = static_cast<std::size_t>(info.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED && errno == ENOMEM) {
+    throw StorageError("cannot map " + printable(path) + ": this process has no mappings left (one is used for each "
+                       "shard); raise vm.max_map_count by sysctl, or pack the corpus into fewer shards");
+  }
   if (address == MAP_FAILED) return {};
   const std::shared_ptr<const void> owner(address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  return ShardIndex::view({static_cast<const unsigned char*>(address), size}, owner, shard.size(), shard_hash);
+  return ShardIndex::view({static_cast<const unsigned char*>(address), size}, owner, path, shard.size(), shard_hash);
 }
 
 }  // namespace
