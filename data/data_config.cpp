@@ -38,12 +38,13 @@ void DataConfig::validate() const {
   }
   if (!epoch || epoch->corpus.empty()) return;
   if (!names.contains(epoch->corpus)) {
-    throw FieldError("epoch.corpus", "no corpus is called '" + epoch->corpus + "'; there are: " +
-                                         join({names.begin(), names.end()}, ", "));
+    throw FieldError("epoch.corpus", "no corpus is called '" + epoch->corpus +
+                                         "'; there are: " + join({names.begin(), names.end()}, ", "));
   }
   if (mixing != "weighted") {
-    throw FieldError("epoch.corpus", "mixing is proportional: every corpus is walked once in an epoch of all records "
-                                     "anyway; leave it out, or use mixing: weighted");
+    throw FieldError("epoch.corpus",
+                     "mixing is proportional: every corpus is walked once in an epoch of all records "
+                     "anyway; leave it out, or use mixing: weighted");
   }
 }
 

@@ -32,7 +32,8 @@ struct BatchForm {
 /// weighted: each block of 1,000 positions of a lane holds a whole number of records of each corpus, fixed by the
 /// weights
 ///   (largest remainder), evenly interleaved. Each corpus walks its own epochs: all its records once, then again.
-/// single source: the same two rules deal whole global batches instead of rows: of every 1,000 batches (weighted), or of
+/// single source: the same two rules deal whole global batches instead of rows: of every 1,000 batches (weighted), or
+/// of
 ///   every E (proportional), a corpus has exactly its quota, evenly interleaved, so that it is never more than a batch
 ///   ahead of its share or behind it. Each corpus walks its own epochs, which may begin inside a batch.
 ///

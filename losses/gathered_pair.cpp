@@ -10,8 +10,8 @@ namespace triptych {
 std::int64_t texts_per_image(const at::Tensor& image_bd, const at::Tensor& text_kd) {
   TORCH_CHECK(image_bd.dim() == 2 && text_kd.dim() == 2 && image_bd.size(1) == text_kd.size(1) &&
                   image_bd.size(0) > 0 && text_kd.size(0) > 0 && text_kd.size(0) % image_bd.size(0) == 0,
-              "embeddings must be [b, d] and [b n, d] with n texts an image, got images ", image_bd.sizes(), " and texts ",
-              text_kd.sizes());
+              "embeddings must be [b, d] and [b n, d] with n texts an image, got images ", image_bd.sizes(),
+              " and texts ", text_kd.sizes());
   return text_kd.size(0) / image_bd.size(0);
 }
 

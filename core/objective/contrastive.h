@@ -28,7 +28,7 @@ class ContrastiveObjective : public Objective {
 
  private:
   at::Tensor image_embedding(const at::Tensor& images, const at::Generator& draws);  ///< [n, h, w, 3] -> [n, d]
-  at::Tensor text_embedding(const at::Tensor& tokens);  ///< [..., context] -> [..., d]
+  at::Tensor text_embedding(const at::Tensor& tokens);                               ///< [..., context] -> [..., d]
 
   CorpusFacts facts_;
   BuildContext context_;

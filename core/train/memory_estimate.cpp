@@ -58,8 +58,8 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
   estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
                                picture * bytes * static_cast<double>(plan.micro_batch));
-  estimate.logits =
-      whole(6 * captions * bytes * static_cast<double>(plan.local_batch) * static_cast<double>(plan.geometry.global_batch));
+  estimate.logits = whole(6 * captions * bytes * static_cast<double>(plan.local_batch) *
+                          static_cast<double>(plan.geometry.global_batch));
   estimate.batches =
       whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
   return estimate;

@@ -1,5 +1,5 @@
-// The files of a run that grow with it: metrics.jsonl, steps.jsonl, ledger.jsonl, skipped.jsonl and TensorBoard events. Each can be
-// cut back to the length that a checkpoint knew.
+// The files of a run that grow with it: metrics.jsonl, steps.jsonl, ledger.jsonl, skipped.jsonl and TensorBoard events.
+// Each can be cut back to the length that a checkpoint knew.
 #pragma once
 #include <cstdint>
 #include <filesystem>

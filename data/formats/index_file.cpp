@@ -25,7 +25,8 @@ std::optional<ShardIndex> map_index(const std::string& path, const InputFile& sh
   const auto size = static_cast<std::size_t>(info.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED && errno == ENOMEM) {
-    throw StorageError("cannot map " + printable(path) + ": this process has no mappings left (one is used for each "
+    throw StorageError("cannot map " + printable(path) +
+                       ": this process has no mappings left (one is used for each "
                        "shard); raise vm.max_map_count by sysctl, or pack the corpus into fewer shards");
   }
   if (address == MAP_FAILED) return {};

@@ -246,8 +246,7 @@ ShardIndex ShardIndex::of_members(std::span<const TarMember> members, std::int64
 }
 
 std::optional<ShardIndex> ShardIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
-                                           const std::string& name, std::int64_t shard_size,
-                                           std::uint64_t shard_hash) {
+                                           const std::string& name, std::int64_t shard_size, std::uint64_t shard_hash) {
   FileHeader header;
   if (bytes.size() < sizeof(header)) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
@@ -298,7 +297,8 @@ void ShardIndex::check_block(std::size_t block) const {
   if (checked_[block].load(std::memory_order_relaxed)) return;  // the bytes are read-only: nothing to order
   if (!block_is_sound(block)) {
     throw StorageError("index file " + printable(name_) + " is damaged at its records " +
-                       std::to_string(block * kBlock) + " and following; remove it, it is built again at the next start");
+                       std::to_string(block * kBlock) +
+                       " and following; remove it, it is built again at the next start");
   }
   checked_[block].store(true, std::memory_order_relaxed);
 }

@@ -1,7 +1,7 @@
 // Where every record of one tar shard lies: packed arrays, as they stand in the index file, read in place.
 //
-// What is checked when: opening reads the header, the extensions and a table of hashes, one for each kBlock records, and
-// checks their checksum, so that it costs no more for more records. The entries, members and keys of a block are
+// What is checked when: opening reads the header, the extensions and a table of hashes, one for each kBlock records,
+// and checks their checksum, so that it costs no more for more records. The entries, members and keys of a block are
 // compared with the block's hash when one of its records is looked at for the first time.
 //
 // A record is the members of one shard whose path is equal up to the first dot of the base name (webdataset's rule),

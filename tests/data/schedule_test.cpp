@@ -453,9 +453,8 @@ TEST(EpochTest, ContradictionsAreRefused) {
 
 TEST(ScheduleTest, AnyPositionInAnyOrderByAnyThread) {
   const std::vector<Source> sources = {source({100, 40, 60}), source({77})};
-  for (const auto& [mixing, single] :
-       {std::pair("proportional", false), std::pair("weighted", false), std::pair("proportional", true),
-        std::pair("weighted", true)}) {
+  for (const auto& [mixing, single] : {std::pair("proportional", false), std::pair("weighted", false),
+                                       std::pair("proportional", true), std::pair("weighted", true)}) {
     const BatchForm form{.lane_rows = 3, .single_source = single};
     const SampleSchedule schedule(sources, mixing, windows(32, 2), 4, form);
     const auto expected = order_of(schedule, 0, 3000);

@@ -37,7 +37,8 @@ inline at::Tensor plain_unicl(const at::Tensor& image_Bd, const at::Tensor& text
     const at::Tensor column = s.select(1, j), positive = target.select(1, j);
     column_sum = column_sum - (positive * (column - column.exp().sum().log())).sum() / positive.sum();
   }
-  const at::Tensor row_mean = row_sum / static_cast<double>(images), column_mean = column_sum / static_cast<double>(texts);
+  const at::Tensor row_mean = row_sum / static_cast<double>(images),
+                   column_mean = column_sum / static_cast<double>(texts);
   if (rows && columns) return (row_mean + column_mean) / 2;
   return rows ? row_mean : column_mean;
 }
