@@ -81,13 +81,12 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
 
 /// Needs no configuration: its corpus is made up.
 ExitCode index_command(const BenchArguments& arguments) {
-  if (!arguments.config.empty() || !arguments.set.empty() || arguments.batch > 0 || arguments.image_size > 0) {
-    throw ConfigError("bench index: takes only --records, --threads and --format; its corpus is made up");
+  if (!arguments.config.empty() || !arguments.set.empty() || arguments.threads > 0 || arguments.batch > 0 ||
+      arguments.image_size > 0) {
+    throw ConfigError("bench index: takes only --records and --format; its corpus is made up");
   }
   if (environment_rank() > 0) throw ConfigError("bench index measures one process; start it without mpirun");
-  const auto records = arguments.records > 0 ? arguments.records : 1'000'000;
-  const auto threads = arguments.threads > 0 ? arguments.threads : 2;
-  print_result(bench_index(records, static_cast<int>(std::min<std::int64_t>(threads, 64))), arguments.format);
+  print_result(bench_index(arguments.records > 0 ? arguments.records : 1'000'000), arguments.format);
   return ExitCode::kDone;
 }
 

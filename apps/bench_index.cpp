@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "core/base/atomic_file.h"
@@ -17,7 +18,6 @@
 #include "core/base/strings.h"
 #include "core/train/run_environment.h"
 #include "data/formats/index_file.h"
-#include "data/formats/parallel_for.h"
 #include "data/loader.h"
 
 namespace triptych {
@@ -54,10 +54,10 @@ class ScratchFolder {
   fs::path path_;
 };
 
-/// A picture of 8 to 16 KiB and a caption for each of the records [first, last), as they would stand in a tar file.
-std::vector<TarMember> made_up_members(std::int64_t first, std::int64_t last, std::int64_t& end) {
+/// Pictures of 8 to 16 KiB and captions of `records` records, as they would stand in a tar file of `end` bytes.
+std::vector<TarMember> made_up_members(std::int64_t records, std::int64_t& end) {
   std::vector<TarMember> members;
-  RandomStream draws(random_key(1, Purpose::kTest, {static_cast<std::uint64_t>(first)}));
+  RandomStream draws(random_key(1, Purpose::kTest));
   end = 0;
   const auto add = [&](const std::string& name, std::int64_t size) {
     TarMember member;
@@ -69,7 +69,7 @@ std::vector<TarMember> made_up_members(std::int64_t first, std::int64_t last, st
     end = member.data_offset + (size + kTarBlock - 1) / kTarBlock * kTarBlock;
     members.push_back(std::move(member));
   };
-  for (auto record = first; record < last; ++record) {
+  for (std::int64_t record = 0; record < records; ++record) {
     char key[24];
     std::snprintf(key, sizeof(key), "%09lld", static_cast<long long>(record));
     add(std::string(key) + ".jpg", 8192 + draws.below(8192));
@@ -78,33 +78,31 @@ std::vector<TarMember> made_up_members(std::int64_t first, std::int64_t last, st
   return members;
 }
 
-/// The bytes of the index file.
-std::int64_t write_shard(const fs::path& shard, std::int64_t first, std::int64_t last) {
-  std::int64_t end = 0;
-  const auto members = made_up_members(first, last, end);
-  const auto create = [](const fs::path& path) {
-    FileHandle file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (file.get() < 0) throw storage_error("cannot write", path, errno);
-    return file;
-  };
-  const auto hole = create(shard);
-  if (ftruncate(hole.get(), end) != 0) throw storage_error("cannot stretch", shard, errno);
-  const auto index = ShardIndex::of_members(members, end, shard_content_hash(InputFile(shard.string())));
-  const fs::path path = index_path(shard.string(), "");
-  write_fully(create(path).get(), index.bytes().data(), index.bytes().size(), path);
-  return static_cast<std::int64_t>(index.bytes().size());
+FileHandle create(const fs::path& path) {
+  FileHandle file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (file.get() < 0) throw storage_error("cannot write", path, errno);
+  return file;
 }
 
-std::int64_t write_shards(const fs::path& folder, std::int64_t records, int threads) {
-  const auto shards = (records + kRecordsPerShard - 1) / kRecordsPerShard;
-  std::atomic<std::int64_t> bytes = 0;
-  parallel_for(shards, threads, [&](std::int64_t shard) {
+void write_hole(const fs::path& path, std::int64_t bytes) {
+  if (ftruncate(create(path).get(), bytes) != 0) throw storage_error("cannot stretch", path, errno);
+}
+
+/// Shards [first, last) of `records` records each; returns the bytes of their index files. All have the same keys,
+/// which shards may: one index is built, and written as often as there are shards.
+std::int64_t write_shards(const fs::path& folder, std::int64_t first, std::int64_t last, std::int64_t records) {
+  std::int64_t end = 0;
+  const auto members = made_up_members(records, end);
+  std::optional<ShardIndex> index;
+  for (auto shard = first; shard < last; ++shard) {
     char name[32];
     std::snprintf(name, sizeof(name), "%08lld.tar", static_cast<long long>(shard));
-    const auto first = shard * kRecordsPerShard;
-    bytes += write_shard(folder / name, first, std::min(first + kRecordsPerShard, records));
-  });
-  return bytes;
+    const auto path = (folder / name).string();
+    write_hole(path, end);
+    if (!index) index = ShardIndex::of_members(members, end, shard_content_hash(InputFile(path)));
+    write_fully(create(index_path(path, "")).get(), index->bytes().data(), index->bytes().size(), path);
+  }
+  return index ? (last - first) * static_cast<std::int64_t>(index->bytes().size()) : 0;
 }
 
 /// Milliseconds of each seek: from a position, in a random epoch, to the place of its record in a shard.
@@ -124,7 +122,7 @@ std::vector<double> seek_times(const SampleSchedule& schedule, const Corpus& cor
 
 }  // namespace
 
-Json bench_index(std::int64_t records, int threads) {
+Json bench_index(std::int64_t records) {
   const ScratchFolder folder;
   const auto room = fs::space(folder.path()).available, needed = static_cast<std::uintmax_t>(records * kBytesPerRecord);
   if (room < needed + needed / 10) {
@@ -133,7 +131,9 @@ Json bench_index(std::int64_t records, int threads) {
                       " free; set TMPDIR or lower it");
   }
   const auto written = Clock::now();
-  const auto bytes = write_shards(folder.path(), records, threads);
+  const auto whole = records / kRecordsPerShard, rest = records % kRecordsPerShard;
+  const auto bytes = write_shards(folder.path(), 0, whole, kRecordsPerShard) +
+                     write_shards(folder.path(), whole, whole + (rest > 0 ? 1 : 0), rest);
   const auto write_s = seconds_since(written);
   malloc_trim(0);  // so that what writing leaves behind does not hide what opening needs
   const auto private_before = memory_use(at::kCPU).private_rss_mb;

@@ -119,9 +119,7 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
   bench->add_option("--seconds", a.seconds, "how long to measure")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
-  bench
-      ->add_option("--threads", a.threads,
-                   "loader: decode threads; index: threads that write it; loss, step: threads of tensor operations")
+  bench->add_option("--threads", a.threads, "loader: decode threads; loss, step: threads of tensor operations")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");
   bench->add_option("--batch", a.batch, "rows of a batch")
