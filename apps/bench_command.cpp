@@ -1,7 +1,8 @@
-// `triptych bench loader|loss|step [CONFIG]`.
+// `triptych bench loader|index|loss|step [CONFIG]`.
 #include <filesystem>
 
 #include "apps/bench_compute.h"
+#include "apps/bench_index.h"
 #include "apps/commands.h"
 #include "apps/machine.h"
 #include "apps/result.h"
@@ -33,6 +34,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   LoaderBenchRequest request;
   request.spec.form = text_form(config.model);
   request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
+  request.spec.captions = static_cast<int>(data.captions.all_positive);
   request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
@@ -78,9 +80,22 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   return launch.place().rank == 0 ? result : Json();
 }
 
+/// Needs no configuration: its corpus is made up.
+ExitCode index_command(const BenchArguments& arguments) {
+  if (!arguments.config.empty() || !arguments.set.empty() || arguments.threads > 0 || arguments.batch > 0 ||
+      arguments.image_size > 0) {
+    throw ConfigError("bench index: takes only --records and --format; its corpus is made up");
+  }
+  if (environment_rank() > 0) throw ConfigError("bench index measures one process; start it without mpirun");
+  print_result(bench_index(arguments.records > 0 ? arguments.records : 1'000'000), arguments.format);
+  return ExitCode::kDone;
+}
+
 }  // namespace
 
 ExitCode run_command(const BenchArguments& arguments) {
+  if (arguments.what == "index") return index_command(arguments);
+  if (arguments.records > 0) throw ConfigError("bench " + arguments.what + ": --records is for bench index");
   const auto config = bench_config(arguments);
   if (arguments.image_size > 0 && arguments.what != "loader") {
     throw ConfigError("bench " + arguments.what +

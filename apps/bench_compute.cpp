@@ -159,6 +159,7 @@ Json bench_step(const TrainConfig& config, double seconds, Launch& launch) {
   const auto plan = plan_steps(config, comm.size(), std::max<std::int64_t>(config.train.global_batch, 1'000'000));
   DataConfig no_corpora = config.data;
   no_corpora.corpora.clear();
+  no_corpora.epoch.reset();
   auto facts = CorpusSet(no_corpora).facts(config.train.global_batch);
   facts.num_labels = kLabels;
   for (std::int64_t label = 0; label < kLabels; ++label) facts.class_names.push_back("class " + std::to_string(label));

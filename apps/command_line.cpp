@@ -107,11 +107,12 @@ void declare_data(CLI::App& app, DataArguments& a) {
 void declare_bench(CLI::App& app, BenchArguments& a) {
   auto* bench = app.add_subcommand("bench", "Measures the speed of a part");
   bench
-      ->add_option("WHAT", a.what,
-                   "loader: read, decode, augment, tokenise; loss: the objective's loss alone; step: whole steps on "
-                   "made-up pictures")
+      ->add_option(
+          "WHAT", a.what,
+          "loader: read, decode, augment, tokenise; index: start, memory and seeks with a made-up index; loss: the "
+          "objective's loss alone; step: whole steps on made-up pictures")
       ->required()
-      ->check(CLI::IsMember({"loader", "loss", "step"}).description(""))
+      ->check(CLI::IsMember({"loader", "index", "loss", "step"}).description(""))
       ->option_text(" ");
   bench->add_option("CONFIG", a.config, "YAML file of a run; default: configs/quickstart.yaml")->option_text(" ");
   add_set(*bench, a.set);
@@ -123,6 +124,9 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
       ->option_text("N");
   bench->add_option("--batch", a.batch, "rows of a batch")
       ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  bench->add_option("--records", a.records, "index: how many records are made up")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}).description(""))
       ->option_text("N");
   bench->add_option("--image-size", a.image_size, "loader: side of the pictures")
       ->check(CLI::PositiveNumber.description(""))

@@ -55,13 +55,14 @@ struct DataArguments {
 };
 
 struct BenchArguments {
-  std::string what;    ///< loader | loss | step
+  std::string what;    ///< loader | index | loss | step
   std::string config;  ///< empty: configs/quickstart.yaml
   std::vector<std::string> set;
   double seconds = 5;           ///< of measurement
   std::int64_t threads = 0;     ///< 0: as the configuration says
   std::int64_t batch = 0;       ///< 0: as the configuration says
   std::int64_t image_size = 0;  ///< loader: 0: as the configuration says
+  std::int64_t records = 0;     ///< index: 0: a million
   Format format = Format::kTable;
 };
 

@@ -80,13 +80,12 @@ class LabelTable {
 }  // namespace
 
 struct CorpusSet::Impl {
-  explicit Impl(const DataConfig& config)
-      : table(config.labels == "merge"), labels(config.labels), normalize(config.augment.normalize) {}
+  explicit Impl(const DataConfig& c) : config(c), table(c.labels == "merge") {}
 
+  DataConfig config;
   std::vector<std::unique_ptr<Corpus>> corpora;
   LabelTable table;
   std::vector<std::vector<std::int64_t>> label_ids;  // [corpus][local label]
-  std::string labels, normalize;
   std::int64_t size = 0;
 };
 
@@ -123,7 +122,7 @@ std::string CorpusSet::class_table() const {
       places[static_cast<std::size_t>(ids[local])][corpora()[corpus]->config().name] = local;
     }
   }
-  std::string text = "{\"labels\": " + Json(impl_->labels).dump() + ", \"classes\": [";
+  std::string text = "{\"labels\": " + Json(impl_->config.labels).dump() + ", \"classes\": [";
   for (std::size_t id = 0; id < places.size(); ++id) {
     const Json row = {{"id", id}, {"names", class_names()[id]}, {"corpora", places[id]}};
     text += (id == 0 ? "\n" : ",\n") + row.dump();
@@ -138,10 +137,13 @@ std::int64_t CorpusSet::size() const {
 CorpusFacts CorpusSet::facts(std::int64_t global_batch) const {
   CorpusFacts facts;
   facts.num_labels = static_cast<std::int64_t>(class_names().size());
-  facts.records_per_epoch = size();
-  facts.steps_per_epoch = std::max<std::int64_t>(size() / global_batch, 1);
+  std::vector<std::int64_t> sizes;
+  for (const auto& corpus : corpora()) sizes.push_back(corpus->size());
+  facts.records_per_epoch = samples_per_epoch(impl_->config, sizes);
+  facts.steps_per_epoch = std::max<std::int64_t>(facts.records_per_epoch / global_batch, 1);
+  facts.captions = static_cast<int>(impl_->config.captions.all_positive);
   for (const auto& names : class_names()) facts.class_names.push_back(names.front());
-  set_pixel_statistics(impl_->normalize, facts);
+  set_pixel_statistics(impl_->config.augment.normalize, facts);
   return facts;
 }
 

@@ -3,6 +3,8 @@
 
 #include <set>
 
+#include "core/base/strings.h"
+
 namespace triptych {
 
 void ShuffleConfig::validate() const {
@@ -25,6 +27,12 @@ void AugmentConfig::validate() const {
   if (!(ratio[0] > 0 && ratio[0] <= ratio[1])) throw FieldError("ratio", "must be [low, high] with 0 < low <= high");
 }
 
+void EpochConfig::validate() const {
+  if (corpus.empty() == (samples == 0)) {
+    throw FieldError("corpus", "an epoch is defined by exactly one of corpus and samples");
+  }
+}
+
 void DataConfig::validate() const {
   if (corpora.empty()) throw FieldError("corpora", "is empty; name at least one corpus");
   std::set<std::string> names;
@@ -36,6 +44,16 @@ void DataConfig::validate() const {
       throw FieldError("corpora." + std::to_string(i) + ".weight",
                        "means something with data.mixing: weighted only; proportional uses each record once an epoch");
     }
+  }
+  if (!epoch || epoch->corpus.empty()) return;
+  if (!names.contains(epoch->corpus)) {
+    throw FieldError("epoch.corpus", "no corpus is called '" + epoch->corpus +
+                                         "'; there are: " + join({names.begin(), names.end()}, ", "));
+  }
+  if (mixing != "weighted") {
+    throw FieldError("epoch.corpus",
+                     "mixing is proportional: every corpus is walked once in an epoch of all records "
+                     "anyway; leave it out, or use mixing: weighted");
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,10 +59,36 @@ struct DecodeConfig {
   }
 };
 
+/// What `epochs` in durations and logs count by, where it is not all records: exactly one of the two.
+struct EpochConfig {
+  std::string corpus;
+  std::int64_t samples = 0;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("corpus", c.corpus, "mixing: weighted: an epoch ends when this corpus was walked once");
+    field("samples", c.samples, "an epoch is this many samples", at_least(0));
+  }
+  void validate() const;
+};
+
+struct CaptionsConfig {
+  std::int64_t all_positive = 1;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("all_positive", c.all_positive,
+          "texts of a picture in one batch, all of them its positives: as many different captions (or prompts) as it "
+          "has, drawn anew in every epoch and repeated if they are fewer",
+          between(1, 64));
+  }
+};
+
 struct DataConfig {
   std::vector<CorpusConfig> corpora;
   std::string mixing = "proportional";
   std::string labels = "merge";
+  std::string batch_sources = "mixed";
+  std::optional<EpochConfig> epoch;
+  CaptionsConfig captions;
   ShuffleConfig shuffle;
   AugmentConfig augment;
   DecodeConfig decode;
@@ -78,6 +105,12 @@ struct DataConfig {
     field("labels", c.labels,
           "classes of different corpora whose names are equal up to case, blanks, _ and -: one label, or one each",
           one_of({"merge", "separate"}));
+    field("batch_sources", c.batch_sources,
+          "mixed: every batch holds records of all corpora; single: each global batch is of one corpus, and the quotas "
+          "count batches",
+          one_of({"mixed", "single"}));
+    field("epoch", c.epoch, "what an epoch is, if not as many samples as all corpora have records");
+    field("captions", c.captions, "how many texts a picture comes with");
     field("shuffle", c.shuffle, "order of the records");
     field("augment", c.augment, "what happens to a training picture");
     field("decode", c.decode, "how pictures become RGB");
@@ -88,7 +121,7 @@ struct DataConfig {
           "each shard");
     field("workers", c.workers, "decode threads a rank", between(1, 256));
     field("prefetch", c.prefetch, "batches that are decoded ahead", between(1, 64));
-    field("error_budget", c.error_budget, "distinct bad records, as a share of an epoch, that stop the run",
+    field("error_budget", c.error_budget, "distinct bad records, as a share of all records, that stop the run",
           between(0, 1));
   }
   void validate() const;

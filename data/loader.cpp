@@ -96,7 +96,8 @@ SampleSchedule make_schedule(const CorpusSet& corpora, const DataConfig& config,
   for (const auto& corpus : corpora.corpora()) {
     sources.push_back({corpus->shards(), corpus->size(), corpus->config().weight});
   }
-  return SampleSchedule(std::move(sources), config.mixing, config.shuffle, seed, global_batch / lanes);
+  return SampleSchedule(std::move(sources), config.mixing, config.shuffle, seed,
+                        {.lane_rows = global_batch / lanes, .single_source = config.batch_sources == "single"});
 }
 
 void check_part(const LoaderPart& part) {

@@ -26,7 +26,7 @@ class CorpusSet {
   /// The label table as JSON, one class a line: id, names, and the class's index in each corpus that has it.
   std::string class_table() const;
   std::int64_t size() const;  ///< records of all corpora
-  /// E, label count, names, pixel statistics for this configuration.
+  /// E, texts a picture, label count, names, pixel statistics for this configuration.
   CorpusFacts facts(std::int64_t global_batch) const;
   std::uint64_t fingerprint() const;
 

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
+
+#include "core/base/errors.h"
 
 namespace triptych {
 namespace {
@@ -33,6 +36,20 @@ std::int64_t Mixture::before(int source, std::int64_t places) const {
   const auto last = static_cast<std::size_t>(source);
   for (std::size_t k = 0; k < last; ++k) places -= share(places, sizes_[k], rest_[k]);
   return last + 1 == sizes_.size() ? places : share(places, sizes_[last], rest_[last]);
+}
+
+std::vector<std::int64_t> block_quotas(const std::vector<double>& weights) {
+  for (const auto weight : weights) {
+    if (!(weight > 0) || !std::isfinite(weight)) throw ConfigError("data.corpora: a weight is not positive");
+  }
+  auto quotas = whole_quotas(weights, kQuotaBlock);
+  for (std::size_t i = 0; i < quotas.size(); ++i) {
+    if (quotas[i] == 0) {
+      throw ConfigError("data.corpora[" + std::to_string(i) + "].weight: less than half a record in a block of " +
+                        std::to_string(kQuotaBlock) + ", so the corpus would never be drawn; raise its weight");
+    }
+  }
+  return quotas;
 }
 
 std::vector<std::int64_t> whole_quotas(const std::vector<double>& weights, std::int64_t total) {

@@ -27,6 +27,13 @@ class Mixture {
   std::vector<std::int64_t> rest_;  // rest_[k] = sizes of the sources k, k+1, ...
 };
 
+/// Positions (or batches) over which weighted quotas are exact.
+inline constexpr std::int64_t kQuotaBlock = 1000;
+
+/// Quotas of a block by the corpora's weights. Throws ConfigError: a weight that is not positive, or too small for one
+/// record in a block.
+std::vector<std::int64_t> block_quotas(const std::vector<double>& weights);
+
 /// Whole quotas of `total` by weight: floors of the exact shares, then one more for the largest remainders (the first
 /// source wins a tie). They sum to `total`.
 std::vector<std::int64_t> whole_quotas(const std::vector<double>& weights, std::int64_t total);

@@ -9,6 +9,7 @@
 #include "data/formats/record_error.h"
 #include "data/image/augment.h"
 #include "data/image/decode.h"
+#include "data/sample_id.h"
 #include "data/text/prompts.h"
 
 namespace triptych {
@@ -72,7 +73,7 @@ void RowMaker::make(std::int64_t position, const Draw& draw, const RowTarget& ta
       const auto key = random_key(seed_, Purpose::kReplacement, {as_word(position), as_word(attempt)});
       record = RandomStream(key).below(corpus.size());
     }
-    const auto sample_id = (static_cast<std::int64_t>(draw.corpus) << 40) | record;
+    const auto sample_id = sample_id_of(draw.corpus, record);
     try {
       fill(position, draw.corpus, record, target);
       target.sample_id = sample_id;

@@ -9,16 +9,17 @@ namespace triptych {
 
 enum class UniclDirections { kBoth, kRows, kColumns };
 
-/// With s_ij = scale * u_i . v_j over the B rows of all ranks, P(i) = {k : y_k = y_i} (a row without label only matches
-/// itself):
-///   rows    (image to text):  mean_i  1/|P(i)| sum_{k in P(i)} -log( e^{s_ik} / sum_j e^{s_ij} )
-///   columns (text to image):  mean_j  1/|P(j)| sum_{k in P(j)} -log( e^{s_kj} / sum_i e^{s_ij} )
-///   both = (rows + columns) / 2, which is CLIP's loss when all labels differ.
-/// A rank scores its b rows and its b columns against all B: memory O(b B). The total is the mean over the rank's own
-/// rows (and columns); gradients reach the other ranks' embeddings through the gather.
-///   image_bd, text_bd [b, d] unit rows, floating point; labels_b int64 [b], kNoLabel for rows without label;
-///   scale: scalar tensor, the multiplier exp(log_scale). Terms: "rows", "columns". Collective.
-LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor& labels_b,
+/// With s_ij = scale * u_i . v_j over the B images and the K = B n texts of all ranks, n texts an image; a text has its
+/// image's label and P(i) = {j : y_j = y_i} (an image without label and its n texts only match each other):
+///   rows    (image to text):  mean_i  1/|P(i)| sum_{j in P(i)} -log( e^{s_ij} / sum_j' e^{s_ij'} )
+///   columns (text to image):  mean_j  1/|P(j)| sum_{i in P(j)} -log( e^{s_ij} / sum_i' e^{s_i'j} )
+///   both = (rows + columns) / 2, which is CLIP's loss when n = 1 and all labels differ. The paper has n = 1.
+/// A rank scores its b rows and its k = b n columns against all: memory O(b B n). The total is the mean over the rank's
+/// own rows (and columns); gradients reach the other ranks' embeddings through the gather.
+///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels_b
+///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). Terms: "rows",
+///   "columns". Collective.
+LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const at::Tensor& labels_b,
                       const at::Tensor& scale, Collectives& comm, UniclDirections directions = UniclDirections::kBoth);
 
 }  // namespace triptych

@@ -19,7 +19,7 @@ ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const Corpu
                                            const BuildContext& context, bool clamp_scale, PairLoss loss)
     : facts_(facts),
       context_(context),
-      needs_({.form = text_form(model), .image_size = image_size(model)}),
+      needs_({.captions = facts.captions, .form = text_form(model), .image_size = image_size(model)}),
       clamp_scale_(clamp_scale),
       loss_(std::move(loss)),
       model_(model, context.initializer()) {
@@ -32,7 +32,11 @@ at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const
 }
 
 at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens) {
-  return unit_rows(model_.text().forward(tokens.to(context_.device)), context_.parameters);
+  const at::Tensor rows = tokens.to(context_.device).flatten(0, -2);
+  const at::Tensor embedding = unit_rows(model_.text().forward(rows), context_.parameters);
+  auto shape = tokens.sizes().vec();
+  shape.back() = embedding.size(1);
+  return embedding.view(shape);
 }
 
 LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
@@ -42,11 +46,12 @@ LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches
     const Batch& batch = micro_batches[i];
     const auto autocast = scope.autocast(context_.device);
     const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
-    return {image_embedding(batch.images.select(1, 0), draws), text_embedding(batch.tokens.select(1, 0))};
+    return {image_embedding(batch.images.select(1, 0), draws), text_embedding(batch.tokens)};
   };
   forward.parameters = {model_.logit_scale()};
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
-    return loss_(rows[0], rows[1], all_labels(micro_batches, context_.device), parameters[0].exp(), scope.comm());
+    return loss_(rows[0], rows[1].flatten(0, 1), all_labels(micro_batches, context_.device), parameters[0].exp(),
+                 scope.comm());
   };
   return accumulate_cached(forward, scope);
 }

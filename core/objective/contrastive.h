@@ -10,8 +10,9 @@
 
 namespace triptych {
 
-/// The loss of a rank's unit rows [b, d] and labels [b] at a multiplier. Collective.
-using PairLoss = std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_bd,
+/// The loss of a rank's unit rows, images [b, d] with labels [b] and texts [k, d], those of an image one below the
+/// other, at a multiplier. Collective.
+using PairLoss = std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_kd,
                                           const at::Tensor& labels_b, const at::Tensor& scale, Collectives& comm)>;
 
 class ContrastiveObjective : public Objective {
@@ -27,7 +28,7 @@ class ContrastiveObjective : public Objective {
 
  private:
   at::Tensor image_embedding(const at::Tensor& images, const at::Generator& draws);  ///< [n, h, w, 3] -> [n, d]
-  at::Tensor text_embedding(const at::Tensor& tokens);                               ///< [n, context] -> [n, d]
+  at::Tensor text_embedding(const at::Tensor& tokens);                               ///< [..., context] -> [..., d]
 
   CorpusFacts facts_;
   BuildContext context_;

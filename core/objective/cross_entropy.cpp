@@ -26,6 +26,7 @@ CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, c
       model_(make_image_tower(model, std::nullopt, context.initializer("visual")), facts.num_labels,
              context.initializer()) {
   check_labelled(facts, CrossEntropyConfig::kTag);
+  check_no_captions(facts, CrossEntropyConfig::kTag);
   context.start(model_, model);
 }
 

@@ -25,6 +25,12 @@ void check_labelled(const CorpusFacts& facts, const std::string& objective) {
                     "use corpora of kind image_label, or objective unicl or clip");
 }
 
+void check_no_captions(const CorpusFacts& facts, const std::string& objective) {
+  if (facts.captions == 1) return;
+  throw ConfigError("data.captions.all_positive: is " + std::to_string(facts.captions) + ", but objective.name: " +
+                    objective + " uses no texts; leave it out, or use objective unicl or clip");
+}
+
 void add_share(LossReport& report, const LossOutput& loss, double share) {
   const bool first = !report.total.defined();
   report.total = first ? loss.total.detach() * share : report.total + loss.total.detach() * share;

@@ -21,6 +21,9 @@ at::Tensor all_labels(std::span<const Batch> micro_batches, at::Device device);
 /// Throws ConfigError if the corpora have no labels, which `objective` needs.
 void check_labelled(const CorpusFacts& facts, const std::string& objective);
 
+/// Throws ConfigError if data.captions asks for several texts a picture, which `objective` does not use.
+void check_no_captions(const CorpusFacts& facts, const std::string& objective);
+
 /// Adds a micro-batch's loss, weighted by its share of the local rows.
 void add_share(LossReport& report, const LossOutput& loss, double share);
 

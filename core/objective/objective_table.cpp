@@ -27,17 +27,21 @@ UniclDirections directions_of(const std::string& text) {
 
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
   const PairLoss loss = [directions = directions_of(config.directions)](
-                            const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor& labels_b,
+                            const at::Tensor& image_bd, const at::Tensor& text_kd, const at::Tensor& labels_b,
                             const at::Tensor& scale, Collectives& comm) {
-    return unicl_loss(image_bd, text_bd, labels_b, scale, comm, directions);
+    return unicl_loss(image_bd, text_kd, labels_b, scale, comm, directions);
   };
   return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
 }
 
 std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
-  const PairLoss loss = [](const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor&,
-                           const at::Tensor& scale,
-                           Collectives& comm) { return clip_loss(image_bd, text_bd, scale, comm); };
+  // With several texts a picture, CLIP's loss is UniCL's with every picture a class of its own.
+  const PairLoss loss = [captions = parts.facts.captions](const at::Tensor& image_bd, const at::Tensor& text_kd,
+                                                          const at::Tensor& labels_b, const at::Tensor& scale,
+                                                          Collectives& comm) {
+    if (captions == 1) return clip_loss(image_bd, text_kd, scale, comm);
+    return unicl_loss(image_bd, text_kd, at::full_like(labels_b, kNoLabel), scale, comm);
+  };
   return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
 }
 

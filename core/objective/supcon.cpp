@@ -19,6 +19,7 @@ SupConObjective::SupConObjective(const SupConConfig& config, const ModelConfig& 
       needs_({.views = 2, .labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
       model_(make_image_tower(model, model.embed_dim, context.initializer("visual"))) {
   check_labelled(facts, SupConConfig::kTag);
+  check_no_captions(facts, SupConConfig::kTag);
   context.start(model_, model);
 }
 

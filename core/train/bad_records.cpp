@@ -28,9 +28,8 @@ BadRecord from_json(const Json& json) {
 
 }  // namespace
 
-BadRecords::BadRecords(double error_budget, std::int64_t records_per_epoch)
-    : allowed_(std::max<std::int64_t>(
-          10, static_cast<std::int64_t>(error_budget * static_cast<double>(records_per_epoch)))) {}
+BadRecords::BadRecords(double error_budget, std::int64_t records)
+    : allowed_(std::max<std::int64_t>(10, static_cast<std::int64_t>(error_budget * static_cast<double>(records)))) {}
 
 std::vector<BadRecord> BadRecords::add(const std::vector<BadRecord>& local, Collectives& comm) {
   Json mine = Json::array();

@@ -14,8 +14,8 @@ namespace triptych {
 
 class BadRecords {
  public:
-  /// `error_budget`: the share of an epoch of `records_per_epoch` that may be bad (10 records always may).
-  BadRecords(double error_budget, std::int64_t records_per_epoch);
+  /// `error_budget`: the share of all `records` that may be bad (10 always may).
+  BadRecords(double error_budget, std::int64_t records);
   /// Adds what all ranks met in this step; returns those that were not known, in order of position, on every rank
   /// alike. Collective: call it on every rank if any rank met one.
   std::vector<BadRecord> add(const std::vector<BadRecord>& local, Collectives& comm);

@@ -27,12 +27,15 @@ struct LogConfig {
   Duration every = steps(10);
   bool tensorboard = true;
   bool step_record = false;
+  bool ledger = false;
   std::optional<ProfileConfig> profile;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("every", c.every, "how often a line goes to metrics.jsonl and to the log");
     field("tensorboard", c.tensorboard, "write events.out.tfevents.* for TensorBoard");
     field("step_record", c.step_record, "write steps.jsonl: exact numbers and hashes of the state of every step; slow");
+    field("ledger", c.ledger,
+          "write ledger.jsonl: epoch, position, corpus and record of every sample, and whether it replaces a bad one");
     field("profile", c.profile, "write a trace of some steps (chrome://tracing, ui.perfetto.dev)");
   }
   void validate() const {

@@ -46,9 +46,11 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
   const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };
   const double parameters = static_cast<double>(objective.module().parameter_count());
-  const double values = std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
-                        std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
   const auto spec = objective.needs();
+  const double captions = static_cast<double>(spec.captions);
+  const double values =
+      std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
+      captions * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
   const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
   MemoryEstimate estimate;
   estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
@@ -56,8 +58,8 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
   estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
                                picture * bytes * static_cast<double>(plan.micro_batch));
-  estimate.logits =
-      whole(6 * bytes * static_cast<double>(plan.local_batch) * static_cast<double>(plan.geometry.global_batch));
+  estimate.logits = whole(6 * captions * bytes * static_cast<double>(plan.local_batch) *
+                          static_cast<double>(plan.geometry.global_batch));
   estimate.batches =
       whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
   return estimate;

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 using Lengths = std::map<std::string, std::int64_t>;
 
 bool is_log(const std::string& name) {
-  return name == "metrics.jsonl" || name == "steps.jsonl" || name == "skipped.jsonl" ||
+  return name == "metrics.jsonl" || name == "steps.jsonl" || name == "ledger.jsonl" || name == "skipped.jsonl" ||
          name.starts_with("events.out.tfevents.");
 }
 
@@ -59,6 +59,7 @@ RunLog::RunLog(const fs::path& folder, const LogConfig& config, const Lengths& l
       metrics_(folder / "metrics.jsonl", kWhole),
       skipped_(folder / "skipped.jsonl", kWhole),
       steps_(config.step_record ? std::make_unique<AppendFile>(folder / "steps.jsonl", kWhole) : nullptr),
+      ledger_(config.ledger ? std::make_unique<AppendFile>(folder / "ledger.jsonl", kWhole) : nullptr),
       tensorboard_(config.tensorboard ? std::make_unique<TensorBoardFile>(folder, kWhole) : nullptr) {}
 
 RunLog::~RunLog() = default;
@@ -78,6 +79,10 @@ void RunLog::step_record(const nlohmann::ordered_json& object) {
   if (steps_) steps_->append(line(object));
 }
 
+void RunLog::ledger(const std::string& lines) {
+  if (ledger_) ledger_->append(lines);
+}
+
 void RunLog::skipped(const BadRecord& record, std::int64_t step) {
   skipped_.append(line({{"corpus", record.corpus},
                         {"shard", record.shard},
@@ -92,6 +97,7 @@ Lengths RunLog::lengths() {
   metrics_.flush();
   skipped_.flush();
   if (steps_) steps_->flush();
+  if (ledger_) ledger_->flush();
   if (tensorboard_) tensorboard_->flush();
   Lengths lengths;
   for (const auto& path : files()) {

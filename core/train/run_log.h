@@ -1,5 +1,5 @@
-// The files of a run that grow with it: metrics.jsonl, steps.jsonl, skipped.jsonl and TensorBoard events. Each can be
-// cut back to the length that a checkpoint knew.
+// The files of a run that grow with it: metrics.jsonl, steps.jsonl, ledger.jsonl, skipped.jsonl and TensorBoard events.
+// Each can be cut back to the length that a checkpoint knew.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -27,6 +27,7 @@ class RunLog {
   /// One line of metrics.jsonl; its numbers also go to TensorBoard, at object["step"].
   void metrics(const nlohmann::ordered_json& object);
   void step_record(const nlohmann::ordered_json& object);
+  void ledger(const std::string& lines);
   void skipped(const BadRecord& record, std::int64_t step);
   /// Of every log that exists, as a checkpoint records them. Throws StorageError while a full disk holds lines back.
   std::map<std::string, std::int64_t> lengths();
@@ -35,7 +36,7 @@ class RunLog {
  private:
   std::filesystem::path folder_;
   AppendFile metrics_, skipped_;
-  std::unique_ptr<AppendFile> steps_;
+  std::unique_ptr<AppendFile> steps_, ledger_;
   std::unique_ptr<TensorBoardFile> tensorboard_;
 };
 

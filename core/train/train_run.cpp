@@ -15,6 +15,7 @@
 #include "core/train/agreement.h"
 #include "core/train/bad_records.h"
 #include "core/train/checkpoint_store.h"
+#include "core/train/ledger.h"
 #include "core/train/resume.h"
 #include "core/train/run_directory.h"
 #include "core/train/run_log.h"
@@ -59,7 +60,7 @@ class TrainRun {
   // A step and what follows it.
   void fetch();
   void one_step();
-  void write_step(const StepReport& report, const at::Tensor& local_ids);
+  void write_step(const StepReport& report, const at::Tensor& global_ids);
   void write_metrics(const StepReport& report);
   void note_bad_records(const std::vector<BadRecord>& met, bool anywhere);
   bool evaluate_if_due();
@@ -113,7 +114,7 @@ TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives&
   model_names_ = names_of_model(parts_.objective->module());
   loader_ = make_loader(request, place, parts_, comm);
   trainer_ = std::make_unique<Trainer>(config, parts_.plan, *parts_.objective, comm);
-  bad_records_ = std::make_unique<BadRecords>(config.data.error_budget, parts_.facts.records_per_epoch);
+  bad_records_ = std::make_unique<BadRecords>(config.data.error_budget, parts_.corpora->size());
   start_from_checkpoint();
   loader_->seek(trainer_->samples_seen());
   start_logs();
@@ -232,7 +233,8 @@ void TrainRun::one_step() {
   const double start_s = first && root() ? seconds_since_process_start() : 0;
   std::vector<BadRecord> met;
   for (const auto& batch : batches) met.insert(met.end(), batch.bad.begin(), batch.bad.end());
-  const auto ids = log_config().step_record ? sample_ids_of(batches) : at::Tensor();
+  const bool wants_ids = log_config().step_record || log_config().ledger;
+  const auto ids = wants_ids ? comm_.all_gather(sample_ids_of(batches)) : at::Tensor();
   if (profile_) profile_->before_step(trainer_->steps_done() + 1);
   const auto report = trainer_->step(std::move(batches));
   interval_.step_s += report.seconds;
@@ -281,11 +283,11 @@ void TrainRun::note_bad_records(const std::vector<BadRecord>& met, bool anywhere
   bad_records_->check_budget(fresh, trainer_->steps_done());
 }
 
-void TrainRun::write_step(const StepReport& report, const at::Tensor& local_ids) {
-  if (log_config().step_record) {
-    const auto ids = comm_.all_gather(local_ids);
-    if (root()) log_->step_record(step_record(report, ids, state(), model_names_));
+void TrainRun::write_step(const StepReport& report, const at::Tensor& global_ids) {
+  if (root() && log_config().ledger) {
+    log_->ledger(ledger_lines(report.first_position, global_ids, loader_->schedule(), request_.config.data.corpora));
   }
+  if (root() && log_config().step_record) log_->step_record(step_record(report, global_ids, state(), model_names_));
   if (report.verdict != Verdict::kTake && root()) {
     const bool spike = report.verdict == Verdict::kSpike;
     log_warning("step " + std::to_string(report.step) + " skipped: loss " + number_text(report.loss) +

@@ -38,7 +38,7 @@ struct TextForm {
 /// What a method asks of the loader.
 struct BatchSpec {
   int views = 1;
-  int captions = 1;
+  int captions = 1;     ///< texts of a row
   bool labels = false;  ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
   bool phrases = false;
   bool text = true;  ///< false: tokens are left undefined
@@ -49,8 +49,9 @@ struct BatchSpec {
 /// What the data tells a method.
 struct CorpusFacts {
   std::int64_t num_labels = 0;                                             ///< concept ids are 0 .. num_labels-1
-  std::int64_t records_per_epoch = 0;                                      ///< E
+  std::int64_t records_per_epoch = 0;                                      ///< E, see data.epoch
   std::int64_t steps_per_epoch = 0;                                        ///< floor(E / global_batch), at least 1
+  int captions = 1;                                                        ///< texts a picture, all its positives
   std::vector<std::string> class_names;                                    ///< by concept id
   std::vector<float> pixel_mean = {0.48145466f, 0.4578275f, 0.40821073f};  ///< per channel, of pictures in [0, 1]
   std::vector<float> pixel_std = {0.26862954f, 0.26130258f, 0.27577711f};

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "data/formats/printable.h"
 
 namespace triptych {
 
@@ -37,6 +39,11 @@ std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t s
   if (info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec < shard_modified) return {};
   const auto size = static_cast<std::size_t>(info.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED && errno == ENOMEM) {
+    throw StorageError("cannot map " + printable(path) +
+                       ": this process has no mappings left (one is used for each shard); raise vm.max_map_count by "
+                       "sysctl, or pack the corpus into fewer shards");
+  }
   if (address == MAP_FAILED) return {};
   std::shared_ptr<const void> owner(address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
   return MappedFile{{static_cast<const unsigned char*>(address), size}, std::move(owner)};
@@ -55,9 +62,9 @@ std::string write_index_file(const std::string& path, std::span<const unsigned c
 
 OpenedIndex open_index(const InputFile& shard, const std::string& index_dir) {
   const auto hash = shard_content_hash(shard);
+  const auto path = index_path(shard.path(), index_dir);
   return open_index_file<ShardIndex>(
-      shard, index_path(shard.path(), index_dir),
-      [&](auto bytes, auto owner) { return ShardIndex::view(bytes, owner, shard.size(), hash); },
+      shard, path, [&](auto bytes, auto owner) { return ShardIndex::view(bytes, owner, path, shard.size(), hash); },
       [&] { return ShardIndex::build(shard); });
 }
 

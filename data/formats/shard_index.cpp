@@ -18,11 +18,12 @@ static_assert(std::endian::native == std::endian::little, "index files are littl
 static_assert(sizeof(RecordEntry) == 24 && sizeof(MemberEntry) == 24);
 
 constexpr char kMagic[8] = {'T', 'R', 'I', 'P', 'T', 'I', 'D', 'X'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kLongestExtension = 32;
 constexpr std::uint16_t kMostExtensions = 1000;  // an archive with more has names, not extensions
 
-/// Start of an index file; the arrays follow in the order of their counts, each padded to 8 bytes.
+/// Start of an index file. It is followed by the blocks' hashes and the extensions (the head), then by records, members
+/// and keys; each is padded to 8 bytes.
 struct FileHeader {
   char magic[8];
   std::uint32_t version;
@@ -32,20 +33,48 @@ struct FileHeader {
   std::uint64_t records;  ///< without the closing entry
   std::uint64_t members;
   std::uint64_t key_bytes;
-  std::uint64_t checksum;  ///< xxh64 of the whole file with this field zero
+  std::uint64_t checksum;  ///< xxh64 of the head with this field zero
 };
 static_assert(sizeof(FileHeader) == 64);
+
+constexpr std::uint64_t kMostCount = std::uint64_t{1} << 40;  // so that no sum of sizes below overflows
 
 std::uint64_t padded8(std::uint64_t n) {
   return (n + 7) / 8 * 8;
 }
 
-std::uint64_t checksum_of(std::span<const unsigned char> bytes) {
-  FileHeader header;
-  std::memcpy(&header, bytes.data(), sizeof(header));
+std::uint64_t blocks_of(std::uint64_t records) {
+  return (records + ShardIndex::kBlock - 1) / ShardIndex::kBlock;
+}
+
+/// Where the parts of a file with this header begin, in bytes.
+struct Layout {
+  std::uint64_t hashes, extensions, records, members, keys, end;
+  explicit Layout(const FileHeader& header)
+      : hashes(sizeof(FileHeader)),
+        extensions(hashes + blocks_of(header.records) * sizeof(std::uint64_t)),
+        records(extensions + padded8(header.extension_bytes)),
+        members(records + (header.records + 1) * sizeof(RecordEntry)),
+        keys(members + header.members * sizeof(MemberEntry)),
+        end(keys + padded8(header.key_bytes)) {}
+};
+
+/// `head`: the file up to its records.
+std::uint64_t checksum_of(FileHeader header, std::span<const unsigned char> head) {
   header.checksum = 0;
-  const auto body = bytes.subspan(sizeof(header));
-  return Xxh64().add(&header, sizeof(header)).add(body.data(), body.size()).value();
+  const auto rest = head.subspan(sizeof(header));
+  return Xxh64().add(&header, sizeof(header)).add(rest.data(), rest.size()).value();
+}
+
+/// Of the records [begin, end) with the entry behind them, their members and their keys. Their bounds are sound.
+std::uint64_t block_hash(std::span<const RecordEntry> records, std::span<const MemberEntry> members,
+                         std::string_view keys, std::size_t begin, std::size_t end) {
+  const auto &first = records[begin], &last = records[end];
+  return Xxh64()
+      .add(&first, (end - begin + 1) * sizeof(RecordEntry))
+      .add(members.data() + first.first_member, (last.first_member - first.first_member) * sizeof(MemberEntry))
+      .add(keys.substr(first.key_begin, last.key_begin - first.key_begin))
+      .value();
 }
 
 /// What a shard is when it is no tar archive, for the message.
@@ -117,19 +146,23 @@ class Builder {
     header.records = records_.size();
     header.members = members.size();
     header.key_bytes = keys.size();
-    std::vector<unsigned char> bytes;
-    const auto append = [&](const void* data, std::size_t size) {
-      const auto* begin = static_cast<const unsigned char*>(data);
-      bytes.insert(bytes.end(), begin, begin + size);
-      bytes.resize(padded8(bytes.size()));
+    const Layout layout(header);
+    std::vector<std::uint64_t> hashes;
+    for (std::size_t begin = 0; begin < records_.size(); begin += ShardIndex::kBlock) {
+      const auto end = std::min<std::size_t>(begin + ShardIndex::kBlock, records_.size());
+      hashes.push_back(block_hash(records, members, keys, begin, end));
+    }
+    std::vector<unsigned char> bytes(layout.end);
+    const auto put = [&](std::uint64_t at, const void* data, std::size_t size) {
+      if (size > 0) std::memcpy(bytes.data() + at, data, size);
     };
-    append(&header, sizeof(header));
-    append(records.data(), records.size() * sizeof(RecordEntry));
-    append(members.data(), members.size() * sizeof(MemberEntry));
-    append(keys.data(), keys.size());
-    append(extensions.data(), extensions.size());
-    header.checksum = checksum_of(bytes);
-    std::memcpy(bytes.data(), &header, sizeof(header));
+    put(layout.hashes, hashes.data(), hashes.size() * sizeof(hashes[0]));
+    put(layout.extensions, extensions.data(), extensions.size());
+    put(layout.records, records.data(), records.size() * sizeof(RecordEntry));
+    put(layout.members, members.data(), members.size() * sizeof(MemberEntry));
+    put(layout.keys, keys.data(), keys.size());
+    header.checksum = checksum_of(header, {bytes.data(), layout.records});
+    put(0, &header, sizeof(header));
     return bytes;
   }
 
@@ -159,6 +192,13 @@ class Builder {
   std::unordered_map<std::string, std::size_t> by_key_;
   std::vector<std::string> extensions_;
 };
+
+ShardIndex from_builder(const Builder& builder, std::int64_t shard_size, std::uint64_t shard_hash) {
+  const auto bytes = std::make_shared<const std::vector<unsigned char>>(builder.encode(shard_size, shard_hash));
+  auto index = ShardIndex::view(*bytes, bytes, "in memory", shard_size, shard_hash);
+  if (!index) throw std::logic_error("an index that was just built does not read back");
+  return std::move(*index);
+}
 
 }  // namespace
 
@@ -194,63 +234,88 @@ ShardIndex ShardIndex::build(const InputFile& shard) {
   if (!scan.found_header() && damaged) {
     throw DataError(printable(shard.path()) + " is no tar archive: " + describe_foreign(shard));
   }
-  const auto hash = shard_content_hash(shard);
-  const auto bytes = std::make_shared<const std::vector<unsigned char>>(builder.encode(shard.size(), hash));
-  auto index = view(*bytes, bytes, shard.size(), hash);
-  if (!index) throw std::logic_error("an index that was just built does not read back");
-  return std::move(*index);
+  return from_builder(builder, shard.size(), shard_content_hash(shard));
+}
+
+ShardIndex ShardIndex::of_members(std::span<const TarMember> members, std::int64_t shard_size,
+                                  std::uint64_t shard_hash) {
+  Builder builder;
+  for (const auto& member : members) builder.add(member);
+  return from_builder(builder, shard_size, shard_hash);
 }
 
 std::optional<ShardIndex> ShardIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
-                                           std::int64_t shard_size, std::uint64_t shard_hash) {
+                                           const std::string& name, std::int64_t shard_size, std::uint64_t shard_hash) {
   FileHeader header;
   if (bytes.size() < sizeof(header)) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.version != kVersion) return std::nullopt;
   if (header.shard_size != static_cast<std::uint64_t>(shard_size) || header.shard_hash != shard_hash)
     return std::nullopt;
-  const std::uint64_t limit = bytes.size();  // each count is checked before it is multiplied
-  if (header.records >= limit || header.members >= limit || header.key_bytes >= limit) return std::nullopt;
-  const auto records_at = sizeof(header);
-  const auto members_at = records_at + (header.records + 1) * sizeof(RecordEntry);
-  const auto keys_at = members_at + header.members * sizeof(MemberEntry);
-  const auto extensions_at = keys_at + padded8(header.key_bytes);
-  if (extensions_at + padded8(header.extension_bytes) != limit) return std::nullopt;
-  if (checksum_of(bytes) != header.checksum) return std::nullopt;
+  if (std::max({header.records, header.members, header.key_bytes}) >= kMostCount) return std::nullopt;
+  const Layout layout(header);
+  if (layout.end != bytes.size() || checksum_of(header, bytes.first(layout.records)) != header.checksum)
+    return std::nullopt;
 
   ShardIndex index;
   index.owner_ = std::move(owner);
+  index.name_ = name;
   index.bytes_ = bytes;
-  index.records_ = {reinterpret_cast<const RecordEntry*>(bytes.data() + records_at), header.records + 1};
-  index.members_ = {reinterpret_cast<const MemberEntry*>(bytes.data() + members_at), header.members};
-  index.keys_ = {reinterpret_cast<const char*>(bytes.data() + keys_at), header.key_bytes};
-  std::string_view names(reinterpret_cast<const char*>(bytes.data() + extensions_at), header.extension_bytes);
+  const auto* begin = bytes.data();
+  index.block_hashes_ = {reinterpret_cast<const std::uint64_t*>(begin + layout.hashes), blocks_of(header.records)};
+  index.records_ = {reinterpret_cast<const RecordEntry*>(begin + layout.records), header.records + 1};
+  index.members_ = {reinterpret_cast<const MemberEntry*>(begin + layout.members), header.members};
+  index.keys_ = {reinterpret_cast<const char*>(begin + layout.keys), header.key_bytes};
+  std::string_view names(reinterpret_cast<const char*>(begin + layout.extensions), header.extension_bytes);
   for (auto end = names.find('\n'); end != std::string_view::npos; end = names.find('\n')) {
     index.extensions_.emplace_back(names.substr(0, end));
     names.remove_prefix(end + 1);
   }
-  for (std::size_t i = 0; i < index.records_.size(); ++i) {
-    const auto& entry = index.records_[i];
-    const bool last = i + 1 == index.records_.size();
-    if (entry.first_member > (last ? header.members : index.records_[i + 1].first_member)) return std::nullopt;
-    if (entry.key_begin > (last ? header.key_bytes : index.records_[i + 1].key_begin)) return std::nullopt;
-  }
-  const auto sound = [&](const MemberEntry& m) {
-    return m.extension < index.extensions_.size() && m.data_offset <= header.shard_size &&
-           m.size <= header.shard_size - m.data_offset;
-  };
-  if (!std::all_of(index.members_.begin(), index.members_.end(), sound)) return std::nullopt;
+  index.checked_ = std::vector<std::atomic<bool>>(index.block_hashes_.size());
   return index;
+}
+
+/// Bounds come first, because the hash is taken over what they enclose; then what an index of ours can still not say.
+bool ShardIndex::block_is_sound(std::size_t block) const {
+  const auto begin = block * kBlock, end = std::min<std::size_t>(begin + kBlock, records_.size() - 1);
+  if (records_[end].first_member > members_.size() || records_[end].key_begin > keys_.size()) return false;
+  for (auto i = begin; i < end; ++i) {
+    if (records_[i].first_member > records_[i + 1].first_member) return false;
+    if (records_[i].key_begin > records_[i + 1].key_begin) return false;
+  }
+  if (block_hash(records_, members_, keys_, begin, end) != block_hashes_[block]) return false;
+  const auto shard_bytes = static_cast<std::uint64_t>(shard_size());
+  const auto first = records_[begin].first_member;
+  const auto members = members_.subspan(first, records_[end].first_member - first);
+  return std::all_of(members.begin(), members.end(), [&](const MemberEntry& m) {
+    return m.extension < extensions_.size() && m.data_offset <= shard_bytes && m.size <= shard_bytes - m.data_offset;
+  });
+}
+
+void ShardIndex::check_block(std::size_t block) const {
+  if (checked_[block].load(std::memory_order_relaxed)) return;  // the bytes are read-only: nothing to order
+  if (!block_is_sound(block)) {
+    throw StorageError("index file " + printable(name_) + " is damaged at its records " +
+                       std::to_string(block * kBlock) +
+                       " and following; remove it, it is built again at the next start");
+  }
+  checked_[block].store(true, std::memory_order_relaxed);
+}
+
+const RecordEntry& ShardIndex::record(std::int64_t i) const {
+  const auto at = static_cast<std::size_t>(i);
+  check_block(at / kBlock);
+  return records_[at];
 }
 
 std::string_view ShardIndex::key(std::int64_t i) const {
   const auto begin = record(i).key_begin;
-  return keys_.substr(begin, record(i + 1).key_begin - begin);
+  return keys_.substr(begin, records_[static_cast<std::size_t>(i) + 1].key_begin - begin);
 }
 
 std::span<const MemberEntry> ShardIndex::members(std::int64_t i) const {
   const auto begin = record(i).first_member;
-  return members_.subspan(begin, record(i + 1).first_member - begin);
+  return members_.subspan(begin, records_[static_cast<std::size_t>(i) + 1].first_member - begin);
 }
 
 std::int64_t ShardIndex::shard_size() const {
@@ -260,7 +325,9 @@ std::int64_t ShardIndex::shard_size() const {
 }
 
 std::uint64_t ShardIndex::fingerprint() const {
-  return xxh64(bytes_.data(), bytes_.size());
+  FileHeader header;
+  std::memcpy(&header, bytes_.data(), sizeof(header));
+  return header.checksum;
 }
 
 }  // namespace triptych

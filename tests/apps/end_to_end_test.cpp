@@ -74,6 +74,25 @@ TEST(EndToEnd, TrainsEvaluatesAndInspectsOnOneAndTwoRanks) {
   EXPECT_GE(run["evaluations"].size(), 10U);
 }
 
+TEST(EndToEnd, SeveralCaptionsAndBatchesOfOneCorpusTrainAlikeOnOneAndTwoRanks) {
+  const TempDir dir;
+  const auto keys = write_tiny_run(dir) +
+                    " --set data.captions.all_positive=3 --set data.batch_sources=single --set data.mixing=weighted"
+                    " --set data.epoch.corpus=text --set log.ledger=true --run-dir " +
+                    dir.path().string();
+  const auto one = run_shell("triptych train " + keys + "/one"),
+             two = run_shell("mpirun -np 2 triptych train " + keys + "/two");
+  ASSERT_EQ(one.code, 0) << one.err;
+  ASSERT_EQ(two.code, 0) << two.err;
+  const auto a = losses(dir / "one" / "metrics.jsonl"), b = losses(dir / "two" / "metrics.jsonl");
+  ASSERT_EQ(a.size(), 4U);
+  for (std::size_t step = 0; step < 4; ++step) EXPECT_NEAR(a[step], b[step], 1e-4 * a[step]) << "step " << step;
+  EXPECT_EQ(slurp(dir / "one" / "ledger.jsonl"), slurp(dir / "two" / "ledger.jsonl"));
+  const auto refused = run_shell("triptych train " + keys + "/three --set objective.name=supcon");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("data.captions.all_positive"));
+}
+
 TEST(EndToEnd, EvalSaysWhatItCannotDo) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
@@ -145,6 +164,14 @@ TEST(EndToEnd, BenchesGiveFigures) {
   const auto step = run_json("triptych bench step " + config + " --seconds 0.1");
   EXPECT_GE(step["steps"].get<int>(), 2);
   EXPECT_EQ(step["global_batch"], 12);
+  const auto scratch = (dir / "scratch").string();
+  std::filesystem::create_directory(scratch);
+  const auto index = run_json("env TMPDIR=" + scratch + " triptych bench index --records 25000");
+  EXPECT_EQ(index["records"], 25000);
+  EXPECT_EQ(index["shards"], 3);
+  EXPECT_GT(index["start_s"].get<double>(), 0);
+  EXPECT_TRUE(std::filesystem::is_empty(scratch)) << "what was made up is gone";
+  EXPECT_EQ(run_shell("triptych bench index " + config).code, 2) << "it takes no configuration";
 }
 
 }  // namespace

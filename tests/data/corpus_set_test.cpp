@@ -95,6 +95,18 @@ TEST_F(CorpusSetTest, TheLabelTableIsWrittenAsJson) {
 )");
 }
 
+TEST_F(CorpusSetTest, FactsFollowEpochAndCaptions) {
+  DataConfig config;
+  config.corpora = {texts(), labels("a", "cat\ndog\n")};
+  EXPECT_EQ(CorpusSet(config).facts(4).captions, 1);
+  config.epoch = EpochConfig{"", 100};
+  config.captions.all_positive = 3;
+  const auto facts = CorpusSet(config).facts(4);
+  EXPECT_EQ(facts.records_per_epoch, 100);
+  EXPECT_EQ(facts.steps_per_epoch, 25);
+  EXPECT_EQ(facts.captions, 3);
+}
+
 TEST_F(CorpusSetTest, NamesThatWouldJoinTwoClassesAreRefused) {
   DataConfig config;
   config.corpora = {labels("a", "cat|dog\nbird\n"), labels("b", "cat\ndog\n")};

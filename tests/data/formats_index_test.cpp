@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
@@ -62,14 +63,15 @@ TEST(IndexFileTest, IsWrittenOnceAndThenMapped) {
   EXPECT_EQ(first.index.fingerprint(), second.index.fingerprint());
 }
 
-/// Any byte of an index may be wrong: it is then not used, and the corpus reads as before.
-TEST(IndexFileTest, DamagedFilesAreBuiltAgain) {
+/// The head is checked when a file is opened: it is then not used, and the corpus reads as before.
+TEST(IndexFileTest, FilesWithADamagedHeadAreBuiltAgain) {
   const TempDir folder;
   const auto path = (folder / "a.tar").string(), sidecar = path + ".tidx";
   write_test_file(path, sound_tar(3));
   const auto fingerprint = open_index(InputFile(path), "").index.fingerprint();
   const auto sound = read_file(sidecar);
-  for (std::size_t at = 0; at < sound.size(); at += 5) {
+  constexpr std::size_t kHead = 64 + 8 + 8;  // header, one block's hash, "jpg\ntxt\n"
+  for (std::size_t at = 0; at < kHead; ++at) {
     auto damaged = sound;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x04);
     write_test_file(sidecar, damaged);
@@ -78,13 +80,78 @@ TEST(IndexFileTest, DamagedFilesAreBuiltAgain) {
     ASSERT_EQ(opened.index.fingerprint(), fingerprint);
   }
   for (const std::size_t length :
-       {std::size_t{0}, std::size_t{7}, std::size_t{63}, std::size_t{64}, sound.size() - 1}) {
+       {std::size_t{0}, std::size_t{7}, std::size_t{63}, std::size_t{64}, kHead, sound.size() - 1}) {
     write_test_file(sidecar, std::string_view(sound).substr(0, length));
     EXPECT_TRUE(open_index(InputFile(path), "").built) << length;
   }
   write_test_file(sidecar, sound + "more");
   EXPECT_TRUE(open_index(InputFile(path), "").built);
   EXPECT_FALSE(open_index(InputFile(path), "").built);
+}
+
+/// All that an index says of a record, or "damaged".
+std::string said_of(const ShardIndex& index, std::int64_t i) {
+  try {
+    std::string said = std::to_string(index.record(i).offset) + " " + std::string(index.key(i));
+    for (const auto& member : index.members(i)) {
+      for (const std::uint64_t number : {member.data_offset, std::uint64_t{member.size},
+                                         std::uint64_t{member.header_hash}, std::uint64_t{member.damage}}) {
+        said += " " + std::to_string(number);
+      }
+      said += index.extensions().at(member.extension);
+    }
+    return said;
+  } catch (const StorageError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("a.tar.tidx"), testing::HasSubstr("remove it")));
+    return "damaged";
+  }
+}
+
+/// The rest is checked by blocks, when it is looked at: an index never says something wrong.
+TEST(IndexFileTest, ADamagedBlockIsNoticedOnceItIsNeeded) {
+  const TempDir folder;
+  const auto path = (folder / "a.tar").string(), sidecar = path + ".tidx";
+  write_test_file(path, sound_tar(2 * ShardIndex::kBlock + 30));
+  const InputFile shard(path);
+  const auto right = open_index(shard, "");
+  const auto sound = read_file(sidecar);
+  constexpr std::size_t kHead = 64 + 3 * 8 + 8;
+  int noticed = 0, tried = 0;
+  for (std::size_t at = kHead; at < sound.size() - 7; at += 331, ++tried) {  // the last 7 may be padding
+    auto damaged = sound;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
+    write_test_file(sidecar, damaged);
+    const auto opened = open_index(shard, "");
+    ASSERT_FALSE(opened.built);
+    ASSERT_EQ(opened.index.fingerprint(), right.index.fingerprint());
+    std::set<std::int64_t> bad_blocks;
+    for (std::int64_t i = 0; i < opened.index.size(); ++i) {
+      const auto said = said_of(opened.index, i);
+      if (said == "damaged") {
+        bad_blocks.insert(i / ShardIndex::kBlock);
+      } else {
+        ASSERT_EQ(said, said_of(right.index, i)) << at;
+      }
+    }
+    noticed += !bad_blocks.empty();
+    EXPECT_LE(bad_blocks.size(), 2U) << at;  // an entry at a border belongs to two
+  }
+  EXPECT_GT(tried, 100);
+  EXPECT_EQ(noticed, tried);
+  write_test_file(sidecar, sound.substr(0, sound.size() - 100) + std::string(100, 'x'));
+  const auto corpus = open_corpus(text_corpus(path));
+  EXPECT_EQ(corpus->read(1).captions.at(0), "caption 1");
+  EXPECT_THROW(corpus->read(corpus->size() - 1), StorageError);
+  EXPECT_THROW(corpus->place(corpus->size() - 1), StorageError);
+}
+
+TEST(IndexFileTest, MembersBeyondTheShardAreNotBelieved) {
+  TarMember member;
+  member.name = "a.jpg";
+  member.data_offset = 4096;
+  member.size = 100;
+  EXPECT_EQ(ShardIndex::of_members(std::span(&member, 1), 8192, 0).members(0).size(), 1U);
+  EXPECT_THROW(ShardIndex::of_members(std::span(&member, 1), 4150, 0).members(0), StorageError);
 }
 
 /// Counts that would overflow when multiplied are refused before anything is read by them.
@@ -96,12 +163,12 @@ TEST(IndexFileTest, HostileCountsAreRefused) {
   const std::vector<unsigned char> bytes(opened.index.bytes().begin(), opened.index.bytes().end());
   const auto hash = shard_content_hash(InputFile(path));
   const auto size = opened.index.shard_size();
-  ASSERT_TRUE(ShardIndex::view(bytes, nullptr, size, hash));
+  ASSERT_TRUE(ShardIndex::view(bytes, nullptr, "x", size, hash));
   for (const std::size_t field : {12U, 32U, 40U, 48U}) {  // extension bytes, records, members, key bytes
     for (const unsigned char value : {0x01, 0x7F, 0x80, 0xFF}) {
       auto hostile = bytes;
       for (std::size_t i = 0; i < (field == 12 ? 4U : 8U); ++i) hostile[field + i] = value;
-      EXPECT_FALSE(ShardIndex::view(hostile, nullptr, size, hash)) << field;
+      EXPECT_FALSE(ShardIndex::view(hostile, nullptr, "x", size, hash)) << field;
     }
   }
 }

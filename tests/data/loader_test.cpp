@@ -140,6 +140,24 @@ TEST_F(LoaderTest, SeekingAnywhereGivesTheSameRows) {
   }
 }
 
+TEST_F(LoaderTest, BatchesOfOneCorpusDoNotDependOnRanksOrTheStart) {
+  config_.batch_sources = "single";
+  for (const auto* mixing : {"proportional", "weighted"}) {
+    config_.mixing = mixing;
+    const auto whole = make_rows(config_, images_only(), 12, 0, 10);
+    const auto ids = whole.ids();
+    std::set<std::int64_t> corpora;
+    for (std::size_t batch = 0; batch < 10; ++batch) {
+      corpora.insert(ids[batch * 12] >> 40);
+      for (std::size_t row = 0; row < 12; ++row) EXPECT_EQ(ids[batch * 12 + row] >> 40, ids[batch * 12] >> 40);
+    }
+    EXPECT_EQ(corpora.size(), 2U);
+    for (const int ranks : {2, 3}) expect_equal(make_rows(config_, images_only(), 12, 0, 10, ranks), whole);
+    EXPECT_EQ(make_rows(config_, images_only(), 12, 60, 2, 3).ids(),
+              std::vector<std::int64_t>(ids.begin() + 60, ids.begin() + 84));
+  }
+}
+
 TEST_F(LoaderTest, SeekingAgainForgetsWhatWasAhead) {
   const CorpusSet corpora(config_);
   Loader loader(corpora, config_, images_only(), kSeed, {0, 1, 4, 4});
@@ -220,6 +238,25 @@ TEST_F(LoaderTest, CaptionsAreDrawnAmongSeveral) {
     places.insert(lengths.narrow(0, 0, 4).argmin().item<std::int64_t>());
   }
   EXPECT_EQ(places.size(), 4U);
+}
+
+TEST_F(LoaderTest, EveryPictureComesWithAsManyTexts) {
+  auto spec = small_spec();
+  spec.captions = 3;
+  const auto rows = make_rows(config_, spec, 40, 0, 2);
+  const auto tokens = at::cat(rows.tokens), labels = at::cat(rows.labels);
+  EXPECT_EQ(tokens.sizes(), (at::IntArrayRef{80, 3, 16}));
+  int different = 0;
+  for (std::int64_t row = 0; row < 80; ++row) {
+    const bool equal = at::equal(tokens[row][0], tokens[row][1]) && at::equal(tokens[row][0], tokens[row][2]);
+    if (labels[row].item<std::int64_t>() == kNoLabel) {
+      EXPECT_TRUE(equal);  // one caption, repeated
+    } else {
+      different += !equal;  // prompts are drawn one by one
+    }
+  }
+  EXPECT_GT(different, 25);
+  expect_equal(make_rows(config_, spec, 40, 0, 2, 2), rows);
 }
 
 TEST_F(LoaderTest, ClassNamesGoThroughPromptsAndSynonyms) {

@@ -164,7 +164,7 @@ TEST(ScheduleTest, EqualsThePlainOrder) {
             std::min_element(sources.begin(), sources.end(), [](auto& a, auto& b) { return a.size < b.size; })->size;
         if (lanes > smallest) continue;  // refused, see below
         for (const std::int64_t lane_rows : {1, 4}) {
-          const SampleSchedule schedule(sources, "proportional", windows(window, lanes), 17, lane_rows);
+          const SampleSchedule schedule(sources, "proportional", windows(window, lanes), 17, {lane_rows});
           const auto expected = plain_order(sources, windows(window, lanes), 17, lane_rows, 3);
           ASSERT_EQ(order_of(schedule, 0, 3 * total(sources)), expected) << window << " " << lanes << " " << lane_rows;
         }
@@ -178,7 +178,6 @@ TEST(ScheduleTest, EachEpochHoldsEachRecordOnce) {
     const auto size = total(sources);
     for (const auto& shuffle : {windows(8192), windows(5), full(), unshuffled()}) {
       const SampleSchedule schedule(sources, "proportional", shuffle, 3);
-      EXPECT_EQ(schedule.records_per_epoch(), size);
       for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
         expect_every_record_once(sources, order_of(schedule, epoch * size, (epoch + 1) * size));
         EXPECT_EQ(schedule.at(epoch * size).epoch, epoch);
@@ -220,7 +219,7 @@ TEST(ScheduleTest, ReadingStaysSequential) {
 TEST(ScheduleTest, RanksThatDivideTheLanesReadDisjointShards) {
   constexpr std::int64_t kLanes = 4, kGlobalBatch = 32, kShard = 50;
   const std::vector<Source> sources = {source(std::vector<std::int64_t>(32, kShard))};  // 1,600 = 50 batches
-  const SampleSchedule schedule(sources, "proportional", windows(64, kLanes), 5, kGlobalBatch / kLanes);
+  const SampleSchedule schedule(sources, "proportional", windows(64, kLanes), 5, {kGlobalBatch / kLanes});
   for (const std::int64_t ranks : {2, 4}) {
     for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
       std::vector<std::set<std::int64_t>> shards(static_cast<std::size_t>(ranks));
@@ -256,7 +255,6 @@ TEST(ScheduleTest, LanesHoldEqualCountsUpToOne) {
 TEST(ScheduleTest, WeightedQuotasAreExactInEveryBlock) {
   const std::vector<Source> sources = {source({70, 30}, 2), source({10}, 1), source({5000}, 4)};
   const SampleSchedule schedule(sources, "weighted", windows(16), 9);
-  EXPECT_EQ(schedule.records_per_epoch(), 5110);
   for (std::int64_t block = 0; block < 20; ++block) {
     std::vector<std::int64_t> counts(3, 0);
     for (std::int64_t p = block * 1000; p < (block + 1) * 1000; ++p)
@@ -269,7 +267,7 @@ TEST(ScheduleTest, WeightedQuotasAreExactInEveryBlock) {
 TEST(ScheduleTest, WeightedCorporaWrapByThemselves) {
   const std::vector<Source> sources = {source({70, 30}, 2), source({11}, 1), source({500}, 4)};
   for (const std::int64_t lanes : {1, 2, 3}) {
-    const SampleSchedule schedule(sources, "weighted", windows(16, lanes), 9, 8);
+    const SampleSchedule schedule(sources, "weighted", windows(16, lanes), 9, {8});
     std::map<std::tuple<int, std::int64_t, std::int64_t>, std::set<std::int64_t>> seen;  // corpus, lane, epoch
     std::map<std::pair<int, std::int64_t>, std::int64_t> current;
     for (std::int64_t p = 0; p < 20000; ++p) {
@@ -301,12 +299,166 @@ TEST(ScheduleTest, WeightedCorporaWrapByThemselves) {
   }
 }
 
+// ---- batches of one corpus -----------------------------------------------------------------------------------------
+
+constexpr BatchForm kSingle12{.lane_rows = 12, .single_source = true};
+
+/// The corpus of each of the first `batches` batches of `rows` rows; every row of a batch must have the same.
+std::vector<int> corpus_of_batches(const SampleSchedule& schedule, std::int64_t rows, std::int64_t batches) {
+  std::vector<int> corpora;
+  for (std::int64_t batch = 0; batch < batches; ++batch) {
+    corpora.push_back(schedule.at(batch * rows).corpus);
+    for (std::int64_t row = 1; row < rows; ++row) {
+      EXPECT_EQ(schedule.at(batch * rows + row).corpus, corpora.back()) << "batch " << batch << " row " << row;
+    }
+  }
+  return corpora;
+}
+
+TEST(SingleSourceTest, WeightedQuotasOfBatchesAreExactInEveryBlock) {
+  const std::vector<Source> sources = {source({70, 30}, 2), source({10}, 1), source({5000}, 4)};
+  const SampleSchedule schedule(sources, "weighted", windows(16), 9, kSingle12);
+  const auto corpora = corpus_of_batches(schedule, 12, 3000);
+  for (int block = 0; block < 3; ++block) {
+    const auto begin = corpora.begin() + block * 1000;
+    std::vector<std::int64_t> counts;
+    for (int corpus = 0; corpus < 3; ++corpus) counts.push_back(std::count(begin, begin + 1000, corpus));
+    EXPECT_THAT(counts, testing::ElementsAre(286, 143, 571));
+  }
+}
+
+/// Proportional: E batches hold exactly as many of a corpus as it has records, and no prefix strays by more than a
+/// batch for each corpus before it.
+TEST(SingleSourceTest, ProportionalBatchesKeepTheShares) {
+  const std::vector<Source> sources = {source({25, 12}), source({9}), source({54})};
+  const SampleSchedule schedule(sources, "proportional", windows(16), 9, kSingle12);
+  const auto corpora = corpus_of_batches(schedule, 12, 200);
+  std::vector<std::int64_t> counts(3, 0);
+  for (std::size_t n = 0; n < corpora.size(); ++n) {
+    if (n % 100 == 0) {
+      const auto epochs = static_cast<std::int64_t>(n / 100);
+      EXPECT_THAT(counts, testing::ElementsAre(37 * epochs, 9 * epochs, 54 * epochs));
+    }
+    ++counts[static_cast<std::size_t>(corpora[n])];
+    for (std::size_t c = 0; c < 3; ++c) {
+      const double share = static_cast<double>(sources[c].size) * static_cast<double>(n + 1) / 100;
+      EXPECT_LE(std::abs(static_cast<double>(counts[c]) - share), 2) << n;
+    }
+  }
+}
+
+/// Written plainly: each corpus (and lane) draws from an endless line of its epochs, `lane_rows` at a time.
+TEST(SingleSourceTest, EveryCorpusWalksItsOwnEpochsInOrder) {
+  const std::vector<Source> sources = {source({25, 12}, 1), source({9}, 1), source({54}, 3)};
+  for (const auto* mixing : {"proportional", "weighted"}) {
+    for (const std::int64_t lanes : {1, 2, 3}) {
+      const BatchForm form{.lane_rows = 12 / lanes, .single_source = true};
+      const SampleSchedule schedule(sources, mixing, windows(16, lanes), 9, form);
+      std::map<std::pair<int, std::int64_t>, std::vector<std::int64_t>> lines;  // corpus, lane -> records as they came
+      for (std::int64_t p = 0; p < 12 * 250; ++p) {
+        const auto draw = schedule.at(p);
+        const auto lane = p / form.lane_rows % lanes;
+        auto& line = lines[{draw.corpus, lane}];
+        const auto size = sources[static_cast<std::size_t>(draw.corpus)].size;
+        const auto part = size * (lane + 1) / lanes - size * lane / lanes;
+        ASSERT_EQ(draw.epoch, static_cast<std::int64_t>(line.size()) / part) << mixing << " " << lanes;
+        line.push_back(draw.record);
+      }
+      for (std::size_t c = 0; c < sources.size(); ++c) {
+        const auto key = random_key(9, Purpose::kShuffle, {c});
+        auto expected = shuffled_shards(sources[c], key, 1);  // the second epoch
+        for (std::int64_t lane = 0; lane < lanes; ++lane) {
+          const auto begin = sources[c].size * lane / lanes, end = sources[c].size * (lane + 1) / lanes;
+          mix_windows(expected, begin, end, 16, key, 1, static_cast<std::uint64_t>(lane));
+          const auto& line = lines[{static_cast<int>(c), lane}];
+          ASSERT_GE(static_cast<std::int64_t>(line.size()), 2 * (end - begin));
+          for (auto i = begin; i < end; ++i) {
+            ASSERT_EQ(line[static_cast<std::size_t>(end - begin + i - begin)], expected[static_cast<std::size_t>(i)]);
+          }
+        }
+      }
+    }
+  }
+}
+
+// ---- what an epoch is ----------------------------------------------------------------------------------------------
+
+DataConfig named_corpora(std::vector<double> weights) {
+  DataConfig config;
+  config.mixing = "weighted";
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    config.corpora.emplace_back();
+    config.corpora.back().name = std::string(1, static_cast<char>('a' + i));
+    config.corpora.back().weight = weights[i];
+  }
+  return config;
+}
+
+TEST(EpochTest, IsAllRecordsOrSamplesOrOneCorpus) {
+  auto config = named_corpora({2, 1, 4});
+  const std::vector<std::int64_t> sizes = {100, 10, 5000};
+  EXPECT_EQ(samples_per_epoch(config, sizes), 5110);
+  config.epoch = EpochConfig{"", 777};
+  EXPECT_EQ(samples_per_epoch(config, sizes), 777);
+  config.epoch = EpochConfig{"a", 0};
+  EXPECT_EQ(samples_per_epoch(config, sizes), 350);  // 100 records at 286 of 1,000: 349.65
+}
+
+/// After E samples the corpus was walked once, and not much earlier: by the schedule itself.
+TEST(EpochTest, OfOneCorpusEndsWhenItWasWalked) {
+  auto config = named_corpora({2, 1, 4});
+  const std::vector<Source> sources = {source({70, 30}, 2), source({10}, 1), source({5000}, 4)};
+  const SampleSchedule schedule(sources, "weighted", windows(16), 9);
+  for (int corpus = 0; corpus < 3; ++corpus) {
+    config.epoch = EpochConfig{config.corpora[static_cast<std::size_t>(corpus)].name, 0};
+    const auto epoch = samples_per_epoch(config, {100, 10, 5000});
+    const auto seen_before = [&](std::int64_t end) {
+      std::set<std::int64_t> seen;
+      for (std::int64_t p = 0; p < end; ++p) {
+        const auto draw = schedule.at(p);
+        if (draw.corpus == corpus) seen.insert(draw.record);
+      }
+      return static_cast<std::int64_t>(seen.size());
+    };
+    const auto size = sources[static_cast<std::size_t>(corpus)].size;
+    const auto apart = 1000 / 143 + 1;  // positions between two records of the rarest corpus; interleaving rounds
+    EXPECT_EQ(seen_before(epoch + apart), size) << corpus;
+    EXPECT_LT(seen_before(epoch - 2 * apart), size) << corpus;
+  }
+}
+
+TEST(EpochTest, ContradictionsAreRefused) {
+  const auto key_of = [](const auto& config) -> std::string {
+    try {
+      config.validate();
+    } catch (const FieldError& error) {
+      return error.key();
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(key_of(EpochConfig{}), "corpus");
+  EXPECT_EQ(key_of(EpochConfig{"a", 3}), "corpus");
+  EXPECT_EQ(key_of(EpochConfig{"", 3}), "accepted");
+  auto config = named_corpora({1, 1});
+  config.epoch = EpochConfig{"b", 0};
+  EXPECT_EQ(key_of(config), "accepted");
+  config.mixing = "proportional";
+  EXPECT_EQ(key_of(config), "epoch.corpus");
+  config.epoch = EpochConfig{"", 3};
+  EXPECT_EQ(key_of(config), "accepted");
+  config.mixing = "weighted";
+  config.epoch = EpochConfig{"c", 0};
+  EXPECT_EQ(key_of(config), "epoch.corpus");
+}
+
 TEST(ScheduleTest, AnyPositionInAnyOrderByAnyThread) {
   const std::vector<Source> sources = {source({100, 40, 60}), source({77})};
-  for (const auto* mixing : {"proportional", "weighted"}) {
-    const SampleSchedule schedule(sources, mixing, windows(32, 2), 4, 3);
+  for (const auto& [mixing, single] : {std::pair("proportional", false), std::pair("weighted", false),
+                                       std::pair("proportional", true), std::pair("weighted", true)}) {
+    const BatchForm form{.lane_rows = 3, .single_source = single};
+    const SampleSchedule schedule(sources, mixing, windows(32, 2), 4, form);
     const auto expected = order_of(schedule, 0, 3000);
-    const SampleSchedule again(sources, mixing, windows(32, 2), 4, 3);
+    const SampleSchedule again(sources, mixing, windows(32, 2), 4, form);
     std::vector<RecordId> found(3000);
     const KeyedPermutation anywhere(random_key(1, Purpose::kTest), 3000);
     std::vector<std::thread> threads;

@@ -21,20 +21,26 @@ inline at::Tensor plain_target(const at::Tensor& labels_B) {
   return target;
 }
 
-/// UniCL: half the mean of row losses plus half the mean of column losses.
-inline at::Tensor plain_unicl(const at::Tensor& image_Bd, const at::Tensor& text_Bd, const at::Tensor& labels_B,
+/// UniCL: half the mean of row losses plus half the mean of column losses. text_Kd: K / B texts an image, one below the
+/// other, each with its image's label.
+inline at::Tensor plain_unicl(const at::Tensor& image_Bd, const at::Tensor& text_Kd, const at::Tensor& labels_B,
                               const at::Tensor& scale, bool rows = true, bool columns = true) {
-  const at::Tensor s = scale * image_Bd.matmul(text_Bd.t()), target = plain_target(labels_B);
+  const at::Tensor s = scale * image_Bd.matmul(text_Kd.t()), same = plain_target(labels_B);
+  const std::int64_t images = s.size(0), texts = s.size(1);
+  at::Tensor target = at::zeros({images, texts}, at::kDouble);
+  for (std::int64_t j = 0; j < texts; ++j) target.select(1, j).copy_(same.select(1, j / (texts / images)));
   at::Tensor row_sum = at::zeros({}, at::kDouble), column_sum = at::zeros({}, at::kDouble);
-  const std::int64_t n = s.size(0);
-  for (std::int64_t i = 0; i < n; ++i) {
+  for (std::int64_t i = 0; i < images; ++i) {
     row_sum = row_sum - (target[i] * (s[i] - s[i].exp().sum().log())).sum() / target[i].sum();
-    const at::Tensor column = s.select(1, i);
-    column_sum = column_sum - (target[i] * (column - column.exp().sum().log())).sum() / target[i].sum();
   }
-  const auto count = static_cast<double>(n);
-  if (rows && columns) return (row_sum / count + column_sum / count) / 2;
-  return (rows ? row_sum : column_sum) / count;
+  for (std::int64_t j = 0; j < texts; ++j) {
+    const at::Tensor column = s.select(1, j), positive = target.select(1, j);
+    column_sum = column_sum - (positive * (column - column.exp().sum().log())).sum() / positive.sum();
+  }
+  const at::Tensor row_mean = row_sum / static_cast<double>(images),
+                   column_mean = column_sum / static_cast<double>(texts);
+  if (rows && columns) return (row_mean + column_mean) / 2;
+  return rows ? row_mean : column_mean;
 }
 
 /// SupCon, L_out. view_Bvd [B, V, d].

@@ -23,13 +23,16 @@ struct RankResults {
 using RankLoss = std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_bd,
                                           const at::Tensor& labels_b, const at::Tensor& scale, Collectives& comm)>;
 
+/// text_Bd may have several rows an image.
 inline RankResults on_ranks(int size, const at::Tensor& image_Bd, const at::Tensor& text_Bd, const at::Tensor& labels_B,
                             const at::Tensor& log_scale, const RankLoss& loss_of) {
   std::vector<at::Tensor> loss(size), scale_grad(size), image_grad(size), text_grad(size);
   run_ranks(size, [&](Collectives& comm) {
-    const std::int64_t b = image_Bd.size(0) / size;
     const auto rank = static_cast<std::size_t>(comm.rank());
-    const auto own = [&](const at::Tensor& all) { return all.narrow(0, comm.rank() * b, b); };
+    const auto own = [&](const at::Tensor& all) {
+      const std::int64_t b = all.size(0) / size;
+      return all.narrow(0, comm.rank() * b, b);
+    };
     const at::Tensor image = leaf(own(image_Bd)), text = leaf(own(text_Bd)), scale = leaf(log_scale);
     const LossOutput output = loss_of(image, text, own(labels_B), scale.exp(), comm);
     output.total.backward();

@@ -133,6 +133,48 @@ TEST(Unicl, PlainFormulaOnOneToFourRanks) {
   }
 }
 
+/// Several texts an image: all of them are its positives, and those of its class.
+TEST(Unicl, SeveralTextsOnOneToFourRanks) {
+  const at::Tensor labels = mixed_labels();
+  for (const std::int64_t texts : {2, 3}) {
+    for (const auto directions : {UniclDirections::kBoth, UniclDirections::kRows, UniclDirections::kColumns}) {
+      const at::Tensor image = leaf(unit(draw({1}, {12, 7}))), text = leaf(unit(draw({2}, {12 * texts, 7})));
+      const at::Tensor log_scale = leaf(at::scalar_tensor(1.3, at::kDouble));
+      const at::Tensor expected =
+          plain_unicl(image, text, labels, log_scale.exp(), directions != UniclDirections::kColumns,
+                      directions != UniclDirections::kRows);
+      expected.backward();
+      for (const int size : {1, 2, 3, 4}) {
+        const RankResults r = on_ranks(size, image, text, labels, log_scale, unicl(directions));
+        EXPECT_LT(difference(r.mean_loss(), expected), kExact);
+        EXPECT_LT(difference(r.image_grad_Bd / size, image.grad()), kExact);
+        EXPECT_LT(difference(r.text_grad_Bd / size, text.grad()), kExact);
+        EXPECT_LT(difference(r.mean_log_scale_grad(), log_scale.grad()), kExact);
+      }
+    }
+  }
+}
+
+/// The same caption twice changes neither direction's gradient at the image; only the row normaliser grows by log 2.
+TEST(Unicl, ARepeatedTextCountsTwice) {
+  const at::Tensor image = unit(draw({1}, {12, 7})), text = unit(draw({2}, {12, 7})), labels = mixed_labels();
+  const at::Tensor log_scale = at::scalar_tensor(1.3, at::kDouble);
+  const RankResults one = on_ranks(2, image, text, labels, log_scale, unicl());
+  const RankResults two = on_ranks(2, image, text.repeat_interleave(2, 0), labels, log_scale, unicl());
+  EXPECT_NEAR(two.mean_loss().item<double>() - one.mean_loss().item<double>(), std::log(2.0) / 2, 1e-12);
+  EXPECT_LT(difference(one.image_grad_Bd, two.image_grad_Bd), kExact);
+  EXPECT_LT(difference(one.text_grad_Bd, two.text_grad_Bd.view({12, 2, 7}).sum(1)), kExact);
+}
+
+/// A text order that is not "the texts of an image one below the other" must not pass.
+TEST(UniclMistake, TextsInRoundsAreSeen) {
+  const at::Tensor image = unit(draw({1}, {12, 7})), text = unit(draw({2}, {24, 7})), labels = mixed_labels();
+  const at::Tensor log_scale = at::scalar_tensor(1.3, at::kDouble);
+  const at::Tensor rounds = text.view({12, 2, 7}).transpose(0, 1).reshape({24, 7});
+  const RankResults r = on_ranks(1, image, rounds, labels, log_scale, unicl());
+  EXPECT_GT(difference(r.mean_loss(), plain_unicl(image, text, labels, log_scale.exp())), 1e-3);
+}
+
 TEST(Unicl, FiniteDifferences) {
   const at::Tensor labels = mixed_labels().narrow(0, 0, 6), log_scale = at::scalar_tensor(0.8, at::kDouble);
   at::Tensor image = unit(draw({3}, {6, 4}));
@@ -233,6 +275,8 @@ TEST(Unicl, RefusesShapesThatDoNotFit) {
   run_ranks(1, [](Collectives& comm) {
     const at::Tensor scale = at::ones({}, at::kDouble);
     EXPECT_THROW(unicl_loss(draw({1}, {4, 3}), draw({2}, {4, 2}), at::zeros({4}, at::kLong), scale, comm), c10::Error);
+    EXPECT_THROW(unicl_loss(draw({1}, {4, 3}), draw({2}, {6, 3}), at::zeros({4}, at::kLong), scale, comm), c10::Error);
+    EXPECT_THROW(clip_loss(draw({1}, {4, 3}), draw({2}, {8, 3}), scale, comm), c10::Error);
     EXPECT_THROW(unicl_loss(draw({1}, {4, 3}), draw({2}, {4, 3}), at::zeros({3}, at::kLong), scale, comm), c10::Error);
     EXPECT_THROW(unicl_loss(draw({1}, {4, 3}), draw({2}, {4, 3}), at::zeros({4}), scale, comm), c10::Error);
   });

@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include "core/base/errors.h"
 #include "core/model/image_preprocess.h"
 #include "tests/losses/plain_formulas.h"
 #include "tests/objective/tiny.h"
@@ -20,7 +21,7 @@ StepResult reference(const ModelConfig& config, const Batch& batch, const at::Te
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
   const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
-  const at::Tensor text = unit(model.text().forward(batch.tokens.select(1, 0)));
+  const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
   const at::Tensor loss = plain_unicl(image, text, labels_B, model.logit_scale().exp());
   loss.backward();
   return {loss.item<double>(), gradients_of(model), 0};
@@ -40,6 +41,35 @@ TEST(Contrastive, UniclOnEveryNumberOfRanksAndMicroBatch) {
     for (const std::int64_t micro_batch : {b, b / 3, std::int64_t{1}}) {
       SCOPED_TRACE(testing::Message() << size << " ranks, micro-batch " << micro_batch);
       expect_equal(step_on_ranks(size, micro_batch, UniclConfig{}, tiny_model(), batch), expected);
+    }
+  }
+}
+
+TEST(Contrastive, AllCaptionsArePositivesOnEveryNumberOfRanks) {
+  const Batch batch = global_batch(false, 3);
+  const at::Tensor none = at::full({kRows}, kNoLabel, at::kLong);
+  const StepResult unicl = reference(tiny_model(), batch, batch.labels), clip = reference(tiny_model(), batch, none);
+  EXPECT_GT(std::abs(unicl.loss - clip.loss), 1e-3);
+  for (const int size : {1, 2, 3, 4}) {
+    for (const std::int64_t micro_batch : {kRows / size, std::int64_t{1}}) {
+      SCOPED_TRACE(testing::Message() << size << " ranks, micro-batch " << micro_batch);
+      expect_equal(step_on_ranks(size, micro_batch, UniclConfig{}, tiny_model(), batch), unicl);
+      expect_equal(step_on_ranks(size, micro_batch, ClipConfig{}, tiny_model(), batch), clip);
+    }
+  }
+}
+
+TEST(Contrastive, CaptionsReachTheLoaderAndOthersRefuseThem) {
+  auto facts = tiny_facts();
+  facts.captions = 3;
+  EXPECT_EQ(make_objective(UniclConfig{}, tiny_model(), facts, in_fp64())->needs().captions, 3);
+  EXPECT_EQ(make_objective(ClipConfig{}, tiny_model(), facts, in_fp64())->needs().captions, 3);
+  for (const ObjectiveConfig& config : {ObjectiveConfig(SupConConfig{}), ObjectiveConfig(CrossEntropyConfig{})}) {
+    try {
+      make_objective(config, tiny_model(), facts, in_fp64());
+      ADD_FAILURE() << "accepted";
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("data.captions.all_positive: is 3"), std::string::npos) << error.what();
     }
   }
 }

@@ -51,14 +51,16 @@ inline BuildContext in_fp64() {
 inline constexpr Precision kFp64{at::kDouble, at::kDouble};
 
 /// The whole global batch: two views, unlabelled rows on every rank of 1 to 4 unless `labelled`.
-inline Batch global_batch(bool labelled = false) {
+inline Batch global_batch(bool labelled = false, std::int64_t captions = 1) {
   Batch batch;
   batch.images = (draw({21}, {kRows, 2, 8, 8, 3}) * 60 + 128).clamp(0, 255).to(at::kByte);
-  batch.tokens = (draw({22}, {kRows, 1, 7}).abs() * 10).to(at::kLong).clamp(1, 37);
+  batch.tokens = (draw({22}, {kRows, captions, 7}).abs() * 10).to(at::kLong).clamp(1, 37);
   for (std::int64_t i = 0; i < kRows; ++i) {
-    const std::int64_t end = 2 + i % 5;  // texts of different lengths
-    batch.tokens[i][0][end] = 39;
-    batch.tokens[i][0].narrow(0, end + 1, 6 - end).fill_(i % 2 == 0 ? 0 : 39);
+    for (std::int64_t c = 0; c < captions; ++c) {
+      const std::int64_t end = 2 + (i + c) % 5;  // texts of different lengths
+      batch.tokens[i][c][end] = 39;
+      batch.tokens[i][c].narrow(0, end + 1, 6 - end).fill_(i % 2 == 0 ? 0 : 39);
+    }
   }
   batch.labels = labelled ? at::tensor({4, 2, 2, 0, 1, 2, 5, 3, 0, 5, 2, 1}, at::kLong)
                           : at::tensor({-1, 2, 2, 0, -1, 2, 5, -1, 0, 5, 2, -1}, at::kLong);
@@ -118,7 +120,9 @@ inline StepResult step_on_ranks(int size, std::int64_t micro_batch, const Object
   std::vector<double> losses(static_cast<std::size_t>(size));
   std::vector<Gradients> gradients(static_cast<std::size_t>(size));
   run_ranks(size, [&](Collectives& comm) {
-    const auto objective = make_objective(config, model, tiny_facts(), in_fp64());
+    auto facts = tiny_facts();
+    facts.captions = static_cast<int>(batch.tokens.size(1));
+    const auto objective = make_objective(config, model, facts, in_fp64());
     std::vector<std::string> names;
     std::vector<at::Tensor> tensors;
     for (const auto& [name, tensor] : objective->module().parameters()) {

@@ -30,6 +30,7 @@ std::map<std::string, std::string> contents(const fs::path& folder) {
 LogConfig all_logs() {
   LogConfig config;
   config.step_record = true;
+  config.ledger = true;
   return config;
 }
 
@@ -43,6 +44,7 @@ void write_steps(RunLog& log, int first, int last) {
   for (int step = first; step <= last; ++step) {
     log.metrics({{"step", step}, {"loss", 1.0 / step}, {"peak_rss_mb", {1, 2}}});
     log.step_record({{"step", step}});
+    log.ledger("{\"position\":" + std::to_string(step) + "}\n");
     log.skipped({.sample_id = step, .position = step, .corpus = "c", .shard = "s", .key = "k", .reason = "r"}, step);
   }
 }
@@ -54,7 +56,7 @@ TEST(RunLog, IsCutBackToTheCheckpointAlsoWhatIsNotWrittenNow) {
     RunLog log(folder.path(), all_logs(), {});
     write_steps(log, 1, 3);
     lengths = log.lengths();
-    EXPECT_EQ(lengths.size(), 4u);
+    EXPECT_EQ(lengths.size(), 5u);
     write_steps(log, 4, 6);
   }
   const auto whole = contents(folder.path());
@@ -65,7 +67,7 @@ TEST(RunLog, IsCutBackToTheCheckpointAlsoWhatIsNotWrittenNow) {
   lengths.erase("steps.jsonl");  // did not exist then
   { const RunLog log(folder.path(), LogConfig{}, lengths); }
   EXPECT_EQ(fs::file_size(folder / "steps.jsonl"), 0u);
-  EXPECT_EQ(contents(folder.path()).size(), 4u);  // no second event file
+  EXPECT_EQ(contents(folder.path()).size(), 5u);  // no second event file
 }
 
 TEST(RunLog, NumbersThatAreNotFiniteAreNull) {

@@ -65,7 +65,8 @@ class TinyRun {
     config.schedule.warmup = steps(3);
     config.checkpoint.every = steps(4);
     config.checkpoint.keep_last = 100;
-    config.log = {.every = steps(3), .tensorboard = true, .step_record = true, .profile = {}};
+    config.log.every = steps(3);
+    config.log.step_record = true;
     return config;
   }
 
