@@ -10,15 +10,8 @@
 namespace triptych {
 namespace {
 
-void set_pixel_statistics(const std::string& normalize, CorpusFacts& facts) {
-  if (normalize == "imagenet") {
-    facts.pixel_mean = {0.485f, 0.456f, 0.406f};
-    facts.pixel_std = {0.229f, 0.224f, 0.225f};
-  } else if (normalize == "half") {
-    facts.pixel_mean = facts.pixel_std = {0.5f, 0.5f, 0.5f};
-  } else if (normalize != "clip") {  // CorpusFacts has CLIP's by itself
-    throw ConfigError("data.augment.normalize: unknown '" + normalize + "'; known: clip imagenet half");
-  }
+std::vector<float> as_floats(const std::array<double, 3>& values) {
+  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
 }
 
 /// Concept ids by normalised name. Classes of different corpora that share a name become one concept with all their
@@ -75,12 +68,12 @@ struct CorpusSet::Impl {
   std::vector<std::unique_ptr<Corpus>> corpora;
   LabelTable table;
   std::vector<std::vector<std::int64_t>> label_ids;  // [corpus][local label]
-  std::string normalize;
+  PixelStatistics pixels;
   std::int64_t size = 0;
 };
 
 CorpusSet::CorpusSet(const DataConfig& config) : impl_(std::make_unique<Impl>()) {
-  impl_->normalize = config.augment.normalize;
+  impl_->pixels = pixel_statistics(config.augment);
   for (auto part : config.corpora) {
     if (part.index_dir.empty()) part.index_dir = config.index_dir;
     auto corpus = open_corpus(part);
@@ -114,7 +107,8 @@ CorpusFacts CorpusSet::facts(std::int64_t global_batch) const {
   facts.records_per_epoch = size();
   facts.steps_per_epoch = std::max<std::int64_t>(size() / global_batch, 1);
   for (const auto& names : class_names()) facts.class_names.push_back(names.front());
-  set_pixel_statistics(impl_->normalize, facts);
+  facts.pixel_mean = as_floats(impl_->pixels.mean);
+  facts.pixel_std = as_floats(impl_->pixels.std);
   return facts;
 }
 

@@ -13,13 +13,6 @@ void ShuffleConfig::validate() const {
   }
 }
 
-void AugmentConfig::validate() const {
-  if (!(scale[0] > 0 && scale[0] <= scale[1] && scale[1] <= 1)) {
-    throw FieldError("scale", "must be [low, high] with 0 < low <= high <= 1");
-  }
-  if (!(ratio[0] > 0 && ratio[0] <= ratio[1])) throw FieldError("ratio", "must be [low, high] with 0 < low <= high");
-}
-
 void DataConfig::validate() const {
   if (corpora.empty()) throw FieldError("corpora", "is empty; name at least one corpus");
   std::set<std::string> names;

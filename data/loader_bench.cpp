@@ -16,8 +16,8 @@ double seconds_since(Clock::time_point start) {
 }
 
 StageTimes difference(const StageTimes& to, const StageTimes& from) {
-  return {to.read_s - from.read_s, to.decode_s - from.decode_s, to.resize_s - from.resize_s,
-          to.text_s - from.text_s, to.bytes - from.bytes,       to.rows - from.rows};
+  return {to.read_s - from.read_s, to.decode_s - from.decode_s, to.resize_s - from.resize_s, to.color_s - from.color_s,
+          to.text_s - from.text_s, to.bytes - from.bytes,       to.rows - from.rows,         to.reduced - from.reduced};
 }
 
 }  // namespace

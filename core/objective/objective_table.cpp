@@ -27,15 +27,18 @@ UniclDirections directions_of(const std::string& text) {
 
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
   const PairLoss loss = [directions = directions_of(config.directions)](
-                            const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor& labels_b,
+                            const at::Tensor& image_bd, const at::Tensor& text_bd, const RowLabels& labels,
                             const at::Tensor& scale, Collectives& comm) {
-    return unicl_loss(image_bd, text_bd, labels_b, scale, comm, directions);
+    return unicl_loss(image_bd, text_bd, labels, scale, comm, directions);
   };
-  return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+  auto objective =
+      std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+  objective->take_mixed_labels();
+  return objective;
 }
 
 std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
-  const PairLoss loss = [](const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor&,
+  const PairLoss loss = [](const at::Tensor& image_bd, const at::Tensor& text_bd, const RowLabels&,
                            const at::Tensor& scale,
                            Collectives& comm) { return clip_loss(image_bd, text_bd, scale, comm); };
   return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
