@@ -153,9 +153,10 @@ TEST(AugmentConfigTest, EachRecipeTakesItsKeysAndNoOther) {
         "{recipe: clip, normalize: given, mean: [0.1, 0.2, 0.3], std: [1, 1, 1]}"}) {
     EXPECT_EQ(augment_refusal(text), "sound") << text;
   }
-  EXPECT_EQ(augment_refusal("{recipe: none, scale: [0.5, 1]}"),
-            "test.yaml:2:25: augment.scale: unknown key (its value: a list of 2); known here: recipe, resize, normalize, "
-            "mean, std");
+  EXPECT_EQ(
+      augment_refusal("{recipe: none, scale: [0.5, 1]}"),
+      "test.yaml:2:25: augment.scale: unknown key (its value: a list of 2); known here: recipe, resize, normalize, "
+      "mean, std");
   for (const char* text :
        {"{recipe: clip, grayscale: 0.2}", "{recipe: clip, rand_augment: {magnitude: 5}}",
         "{recipe: tcl, rand_augment: {magnitude_std: 0.5}}", "{recipe: tcl, erasing: {probability: 0}}",

@@ -21,10 +21,24 @@ inline at::Tensor plain_target(const at::Tensor& labels_B) {
   return target;
 }
 
-/// UniCL: half the mean of row losses plus half the mean of column losses.
+/// T = Y Y' where row i of Y has weight_i at its label and the rest at its other label.
+inline at::Tensor plain_mixed_target(const at::Tensor& labels_B, const at::Tensor& other_B,
+                                     const at::Tensor& weight_B) {
+  const std::int64_t n = labels_B.size(0);
+  const std::int64_t classes = std::max(labels_B.max().item<std::int64_t>(), other_B.max().item<std::int64_t>()) + 1;
+  at::Tensor y = at::zeros({n, classes}, at::kDouble);
+  for (std::int64_t i = 0; i < n; ++i) {
+    y[i][labels_B[i].item<std::int64_t>()] += weight_B[i];
+    y[i][other_B[i].item<std::int64_t>()] += 1 - weight_B[i];
+  }
+  return y.matmul(y.t());
+}
+
+/// UniCL: half the mean of row losses plus half the mean of column losses. `mixed` replaces the target of the labels.
 inline at::Tensor plain_unicl(const at::Tensor& image_Bd, const at::Tensor& text_Bd, const at::Tensor& labels_B,
-                              const at::Tensor& scale, bool rows = true, bool columns = true) {
-  const at::Tensor s = scale * image_Bd.matmul(text_Bd.t()), target = plain_target(labels_B);
+                              const at::Tensor& scale, bool rows = true, bool columns = true,
+                              const at::Tensor& mixed = {}) {
+  const at::Tensor s = scale * image_Bd.matmul(text_Bd.t()), target = mixed.defined() ? mixed : plain_target(labels_B);
   at::Tensor row_sum = at::zeros({}, at::kDouble), column_sum = at::zeros({}, at::kDouble);
   const std::int64_t n = s.size(0);
   for (std::int64_t i = 0; i < n; ++i) {
