@@ -30,7 +30,7 @@ class Size:
     grain: int  # amplitude of the noise of single pixels
 
 
-SIZES = {"photos-500": Size(500, 375, 6000, 16), "photos-1600": Size(1600, 1200, 1000, 13)}
+SIZES = {"photos-500": Size(500, 375, 6000, 20), "photos-1600": Size(1600, 1200, 1000, 13)}
 
 
 def words(key: int, count: int) -> np.ndarray:
