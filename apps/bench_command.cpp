@@ -35,6 +35,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.spec.form = text_form(config.model);
   request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
   request.spec.captions = static_cast<int>(data.captions.all_positive);
+  request.spec.mixed_labels = !std::holds_alternative<ClipConfig>(config.objective);
   request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
@@ -42,6 +43,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.seed = static_cast<std::uint64_t>(config.run.seed);
   const CorpusSet corpora(data);
   const auto report = bench_loader(corpora, data, request);
+  const double difference = report.reduced_share > 0 ? reduction_difference(corpora, data, request) : 0;
   const auto row = [&](const std::string& stage, double seconds) {
     const auto each = seconds * 1e3 / static_cast<double>(std::max<std::int64_t>(report.stages.rows, 1));
     return Json{{"stage", stage}, {"seconds", seconds}, {"ms_a_sample", each}};
@@ -57,9 +59,12 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
           {"first_batch_s", report.first_batch_s},
           {"wait_s", report.wait_s},
           {"bad_records", report.bad_records},
+          {"decoded_reduced", report.reduced_share},
+          {"mean_pixel_difference", difference},
           {"stages",
            {row("read", report.stages.read_s), row("decode", report.stages.decode_s),
-            row("crop and resize", report.stages.resize_s), row("text", report.stages.text_s)}}};
+            row("crop and resize", report.stages.resize_s), row("colours", report.stages.color_s),
+            row("text", report.stages.text_s)}}};
 }
 
 Json compute_result(TrainConfig config, const BenchArguments& arguments) {

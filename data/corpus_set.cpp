@@ -11,15 +11,8 @@
 namespace triptych {
 namespace {
 
-void set_pixel_statistics(const std::string& normalize, CorpusFacts& facts) {
-  if (normalize == "imagenet") {
-    facts.pixel_mean = {0.485f, 0.456f, 0.406f};
-    facts.pixel_std = {0.229f, 0.224f, 0.225f};
-  } else if (normalize == "half") {
-    facts.pixel_mean = facts.pixel_std = {0.5f, 0.5f, 0.5f};
-  } else if (normalize != "clip") {  // CorpusFacts has CLIP's by itself
-    throw ConfigError("data.augment.normalize: unknown '" + normalize + "'; known: clip imagenet half");
-  }
+std::vector<float> as_floats(const std::array<double, 3>& values) {
+  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
 }
 
 /// Concept ids by normalised name. Classes of different corpora that share a name become one concept with all their
@@ -143,7 +136,9 @@ CorpusFacts CorpusSet::facts(std::int64_t global_batch) const {
   facts.steps_per_epoch = std::max<std::int64_t>(facts.records_per_epoch / global_batch, 1);
   facts.captions = static_cast<int>(impl_->config.captions.all_positive);
   for (const auto& names : class_names()) facts.class_names.push_back(names.front());
-  set_pixel_statistics(impl_->config.augment.normalize, facts);
+  const auto pixels = pixel_statistics(impl_->config.augment);
+  facts.pixel_mean = as_floats(pixels.mean);
+  facts.pixel_std = as_floats(pixels.std);
   return facts;
 }
 

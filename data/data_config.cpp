@@ -20,13 +20,6 @@ void ShuffleConfig::validate() const {
   }
 }
 
-void AugmentConfig::validate() const {
-  if (!(scale[0] > 0 && scale[0] <= scale[1] && scale[1] <= 1)) {
-    throw FieldError("scale", "must be [low, high] with 0 < low <= high <= 1");
-  }
-  if (!(ratio[0] > 0 && ratio[0] <= ratio[1])) throw FieldError("ratio", "must be [low, high] with 0 < low <= high");
-}
-
 void EpochConfig::validate() const {
   if (corpus.empty() == (samples == 0)) {
     throw FieldError("corpus", "an epoch is defined by exactly one of corpus and samples");

@@ -1,6 +1,5 @@
 // The `data` section: corpora, mixing, order, augmentation, decoding.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "core/base/config.h"
 #include "data/corpus_config.h"
+#include "data/image/augment_config.h"
 
 namespace triptych {
 
@@ -28,34 +28,24 @@ struct ShuffleConfig {
   void validate() const;
 };
 
-struct AugmentConfig {
-  std::string recipe = "clip";
-  std::array<double, 2> scale = {0.9, 1.0};
-  std::array<double, 2> ratio = {0.75, 4.0 / 3.0};
-  double flip = 0.0;
-  std::string normalize = "clip";
-  template <class Self, class Visit>
-  static void fields(Self& c, Visit&& field) {
-    field("recipe", c.recipe, "none: resize and centre crop; clip: random resized crop", one_of({"none", "clip"}));
-    field("scale", c.scale, "random resized crop: smallest and largest share of the area");
-    field("ratio", c.ratio, "random resized crop: smallest and largest width / height");
-    field("flip", c.flip, "probability of a horizontal flip", between(0, 1));
-    field("normalize", c.normalize, "channel statistics subtracted on the device",
-          one_of({"clip", "imagenet", "half"}));
-  }
-  void validate() const;
-};
-
 struct DecodeConfig {
   std::string alpha = "white";
   std::string exif = "apply";
   std::int64_t max_pixels = 64 << 20;
+  bool scaled = true;
+  std::string test_resize = "crop";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("alpha", c.alpha, "transparent pictures: blended onto white, or the channel dropped",
           one_of({"white", "drop"}));
     field("exif", c.exif, "orientation tag of JPEG pictures", one_of({"apply", "ignore"}));
     field("max_pixels", c.max_pixels, "larger pictures are refused from the header", at_least(1));
+    field("scaled", c.scaled,
+          "training: large JPEG pictures are decoded at 1/2, 1/4 or 1/8 of their size where the crop still shrinks; "
+          "false: all pixels, as other programs do");
+    field("test_resize", c.test_resize,
+          "held-out pictures: short side to the size, then the centre (crop), or both sides to the size (stretch)",
+          one_of({"crop", "stretch"}));
   }
 };
 

@@ -23,7 +23,8 @@ EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t l
     try {
       auto record = corpus.read(first + n);
       const auto image = decode_image(record.image, decode);
-      evaluation_view(image, static_cast<int>(image_size), {bytes + n * pixels, static_cast<std::size_t>(pixels)});
+      test_view(image, decode.test_resize, static_cast<int>(image_size),
+                {bytes + n * pixels, static_cast<std::size_t>(pixels)});
       if (record.label >= 0) labels[row] = record.label;
       captions[row] = std::move(record.captions);
       usable[row] = 1;

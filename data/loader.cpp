@@ -53,6 +53,10 @@ struct Slot {
     batch.images = images.narrow(0, begin, count);
     if (tokens.defined()) batch.tokens = tokens.narrow(0, begin, count);
     batch.labels = labels.narrow(0, begin, count);
+    if (other_labels.defined()) {
+      batch.other_labels = other_labels.narrow(0, begin, count);
+      batch.mix_weights = mix_weights.narrow(0, begin, count);
+    }
     batch.sample_ids = sample_ids.narrow(0, begin, count);
     batch.first_position = first_position + begin;
     for (auto row = begin; row < begin + count; ++row) {
@@ -62,11 +66,28 @@ struct Slot {
     return batch;
   }
 
+  /// Mixes the rows of each micro-batch when all are there.
+  void mix(const RowMaker& maker, std::int64_t micro_batch) {
+    other_labels = at::empty_like(labels);
+    mix_weights = at::empty({rows}, at::kFloat);
+    const auto bytes = static_cast<std::size_t>(images.numel() / rows * micro_batch);
+    const auto* const own = labels.const_data_ptr<std::int64_t>();
+    for (std::int64_t begin = 0; begin < rows; begin += micro_batch) {
+      auto* const pixels = images.select(0, begin).mutable_data_ptr<std::uint8_t>();
+      const auto plan = maker.mix(first_position + begin, micro_batch, {pixels, bytes});
+      mix_weights.narrow(0, begin, micro_batch).fill_(plan.weight);
+      for (std::int64_t row = 0; row < micro_batch; ++row)
+        other_labels.mutable_data_ptr<std::int64_t>()[begin + row] =
+            own[begin + plan.partner[static_cast<std::size_t>(row)]];
+    }
+  }
+
   std::int64_t first_position, rows;
-  at::Tensor images, tokens, labels, sample_ids;
+  at::Tensor images, tokens, labels, other_labels, mix_weights, sample_ids;
   std::vector<std::vector<BadRecord>> bad;  // [row]
   // Guarded by the loader's mutex:
-  std::int64_t taken = 0, done = 0;
+  std::int64_t taken = 0, made = 0;
+  bool done = false;
   std::int64_t failed_row = 0;  // the lowest row that threw `failure`
   std::exception_ptr failure;
 };
@@ -116,6 +137,8 @@ struct Loader::Impl {
         prefetch(config.prefetch),
         schedule(make_schedule(corpora, config, seed, part_)),
         rows(corpora, config, spec_, seed) {
+    if (rows.mixes() && part.micro_batch < 2)
+      throw ConfigError("data.augment.mix: a micro-batch of one row has nobody to mix with; raise train.micro_batch");
     start_workers(config.workers);
   }
 
@@ -191,18 +214,34 @@ struct Loader::Impl {
         slot->failure = failure;
         slot->failed_row = row;
       }
-      if (++slot->done == slot->rows) batch_done.notify_all();
+      if (++slot->made < slot->rows) continue;
+      if (rows.mixes() && !slot->failure) mix_unlocked(*slot, lock);
+      slot->done = true;
+      batch_done.notify_all();
     }
+  }
+
+  /// By the thread that made the last row; nobody else touches the slot until it is done.
+  void mix_unlocked(Slot& slot, std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      slot.mix(rows, part.micro_batch);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    slot.failure = failure;
   }
 
   std::shared_ptr<Slot> wait_for_front() {
     const auto start = Clock::now();
     std::unique_lock lock(mutex);
     const auto slot = slots.front();
-    const auto done = [&] { return slot->done == slot->rows; };
+    const auto done = [&] { return slot->done; };
     while (!batch_done.wait_for(lock, std::chrono::seconds(30), done)) {
       log_warning("waiting for data: the batch at position " + std::to_string(slot->first_position) + " has " +
-                  std::to_string(slot->done) + " of " + std::to_string(slot->rows) + " rows after " +
+                  std::to_string(slot->made) + " of " + std::to_string(slot->rows) + " rows after " +
                   std::to_string(static_cast<std::int64_t>(seconds_since(start))) + " s");
     }
     times.wait_s = seconds_since(start);

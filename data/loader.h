@@ -48,9 +48,10 @@ struct LoaderTimes {
 
 /// Seconds of all worker threads together since the loader was made, by stage.
 struct StageTimes {
-  double read_s = 0, decode_s = 0, resize_s = 0, text_s = 0;
-  std::int64_t bytes = 0;  ///< encoded pictures
-  std::int64_t rows = 0;   ///< rows made, those ahead of next() included
+  double read_s = 0, decode_s = 0, resize_s = 0, color_s = 0, text_s = 0;
+  std::int64_t bytes = 0;    ///< encoded pictures
+  std::int64_t rows = 0;     ///< rows made, those ahead of next() included
+  std::int64_t reduced = 0;  ///< pictures that were decoded at less than their size
 };
 
 /// None of the records tried for a row can be used; `met` lists them.
@@ -66,7 +67,8 @@ class NoUsableRecord : public DataError {
 class Loader {
  public:
   /// `corpora` must outlive the loader. Work starts with the first seek() or next(). Throws ConfigError when an
-  /// image_text corpus meets a spec that needs labels, when shuffle.lanes does not divide the global batch, when the
+  /// image_text corpus meets a spec that needs labels, when rows are to be mixed and a corpus has no labels, the spec
+  /// takes no mixed ones or a micro-batch is one row, when shuffle.lanes does not divide the global batch, when the
   /// tokenizer's files are missing.
   Loader(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed,
          LoaderPart part);
@@ -86,7 +88,7 @@ class Loader {
   std::unique_ptr<Impl> impl_;
 };
 
-/// How held-out pictures are prepared: short side to `image_size` by antialiased bicubic, then centre crop.
+/// How held-out pictures are prepared: decoded whole, then by decode.test_resize with antialiased bicubic.
 /// Reads records [first, last) of one corpus in order, for evaluation: labels are LOCAL class indices, unusable records
 /// are left out and counted, nothing is drawn (first caption).
 struct EvalRows {

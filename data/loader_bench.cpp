@@ -16,11 +16,24 @@ double seconds_since(Clock::time_point start) {
 }
 
 StageTimes difference(const StageTimes& to, const StageTimes& from) {
-  return {to.read_s - from.read_s, to.decode_s - from.decode_s, to.resize_s - from.resize_s,
-          to.text_s - from.text_s, to.bytes - from.bytes,       to.rows - from.rows};
+  return {to.read_s - from.read_s, to.decode_s - from.decode_s, to.resize_s - from.resize_s, to.color_s - from.color_s,
+          to.text_s - from.text_s, to.bytes - from.bytes,       to.rows - from.rows,         to.reduced - from.reduced};
 }
 
 }  // namespace
+
+double reduction_difference(const CorpusSet& corpora, const DataConfig& config, const LoaderBenchRequest& request) {
+  const auto views = [&](bool scaled) {
+    auto changed = config;
+    changed.decode.scaled = scaled;
+    changed.prefetch = 1;
+    Loader loader(corpora, changed, request.spec, request.seed, {0, 1, request.batch, request.batch});
+    return loader.next().front().images.flatten(0, 1).flatten(1).to(at::kFloat);
+  };
+  const at::Tensor difference = (views(true) - views(false)).abs().mean(1);
+  const at::Tensor differing = difference.masked_select(difference > 0);
+  return differing.numel() == 0 ? 0 : differing.mean().item<double>();
+}
 
 LoaderBenchReport bench_loader(const CorpusSet& corpora, const DataConfig& config, const LoaderBenchRequest& request) {
   const auto made = Clock::now();
@@ -41,6 +54,8 @@ LoaderBenchReport bench_loader(const CorpusSet& corpora, const DataConfig& confi
   // Rows made ahead on both ends are about equal, so rows made and rows taken differ by little; rates count what was
   // made.
   report.samples_per_s = static_cast<double>(report.stages.rows) / report.seconds;
+  report.reduced_share =
+      static_cast<double>(report.stages.reduced) / static_cast<double>(std::max<std::int64_t>(report.stages.rows, 1));
   report.mb_per_s = static_cast<double>(report.stages.bytes) * 1e-6 / report.seconds;
   return report;
 }

@@ -26,8 +26,13 @@ struct LoaderBenchReport {
   double wait_s = 0;         ///< next() blocked: all of the time while nothing else uses the processor
   std::int64_t bad_records = 0;
   std::int64_t workers = 0;
-  StageTimes stages;  ///< seconds summed over the workers: on busy machines more than they computed
+  double reduced_share = 0;  ///< of the pictures: decoded at less than their size
+  StageTimes stages;         ///< seconds summed over the workers: on busy machines more than they computed
 };
+
+/// Mean |difference|, in levels of 255, between the views of the first batch with data.decode.scaled and without, over
+/// the views that differ; 0 where none does.
+double reduction_difference(const CorpusSet& corpora, const DataConfig& config, const LoaderBenchRequest& request);
 
 /// Takes batches as fast as they come. Throws what Loader throws.
 LoaderBenchReport bench_loader(const CorpusSet& corpora, const DataConfig& config, const LoaderBenchRequest& request);

@@ -25,6 +25,7 @@ class StageClock {
     sum += std::chrono::duration_cast<std::chrono::nanoseconds>(now - last_).count();
     last_ = now;
   }
+  void skip() { last_ = Clock::now(); }
 
  private:
   Clock::time_point last_ = Clock::now();
@@ -54,11 +55,28 @@ void check_spec(const CorpusSet& corpora, const BatchSpec& spec) {
   }
 }
 
+void check_mix(const CorpusSet& corpora, const BatchSpec& spec) {
+  constexpr const char* kRemedy = "; set data.augment.mix.mixup_alpha and cutmix_alpha to 0";
+  if (!spec.mixed_labels)
+    throw ConfigError(std::string("data.augment.mix: the objective does not take rows of two labels") + kRemedy);
+  for (const auto& corpus : corpora.corpora()) {
+    if (has_classes(*corpus)) continue;
+    throw ConfigError("data.augment.mix: corpus " + printable(corpus->config().name) +
+                      " has no labels, and a picture of two captions has no caption" + kRemedy);
+  }
+}
+
 }  // namespace
 
 RowMaker::RowMaker(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec, std::uint64_t seed)
-    : corpora_(corpora), augment_(config.augment), decode_(config.decode), spec_(spec), seed_(seed) {
+    : corpora_(corpora),
+      augment_(config.augment),
+      mix_(mix_settings(config.augment)),
+      decode_(config.decode),
+      spec_(spec),
+      seed_(seed) {
   check_spec(corpora, spec);
+  if (mixes()) check_mix(corpora, spec);
   if (!spec.text) return;
   tokenizer_ = make_tokenizer(spec.form.tokenizer);
   prompts_ = load_prompts(config.prompts);
@@ -99,21 +117,43 @@ void RowMaker::fill(std::int64_t position, int corpus, std::int64_t index, const
   const auto record = corpora_.corpora()[static_cast<std::size_t>(corpus)]->read(index);
   bytes_ += static_cast<std::int64_t>(record.image.size());
   clock.add_to(read_ns_);
-  const auto image = decode_image(record.image, decode_);
-  clock.add_to(decode_ns_);
-  write_views(image, position, target.images);
-  clock.add_to(resize_ns_);
+  write_views(record, position, target.images);
+  clock.skip();
   target.label = record.label < 0 ? kNoLabel : corpora_.global_label(corpus, record.label);
   if (spec_.text) write_tokens(record, target.label, position, target.tokens);
   clock.add_to(text_ns_);
 }
 
-void RowMaker::write_views(const Image& image, std::int64_t position, std::span<std::uint8_t> out) const {
-  const auto pixels = out.size() / static_cast<std::size_t>(spec_.views);
-  for (std::size_t view = 0; view < static_cast<std::size_t>(spec_.views); ++view) {
-    RandomStream draws(random_key(seed_, Purpose::kCrop, {as_word(position), view}));
-    training_view(image, augment_, static_cast<int>(spec_.image_size), draws, out.subspan(view * pixels, pixels));
-  }
+void RowMaker::write_views(const Record& record, std::int64_t position, std::span<std::uint8_t> out) const {
+  StageClock clock;
+  const auto size = static_cast<int>(spec_.image_size);
+  std::vector<ViewGeometry> views;
+  const auto needs = [&](Size whole) {
+    std::vector<PixelNeed> all;
+    for (int view = 0; view < spec_.views; ++view) {
+      views.push_back(training_geometry(whole, augment_, size, {seed_, position, view}));
+      all.push_back({views.back().region, views.back().scaled});
+    }
+    return all;
+  };
+  const auto part = decode_part(record.image, decode_, needs);
+  if (part.denominator > 1) ++reduced_;
+  clock.add_to(decode_ns_);
+  const auto pixels = out.size() / views.size();
+  for (std::size_t view = 0; view < views.size(); ++view)
+    resize_view(part, views[view], out.subspan(view * pixels, pixels));
+  clock.add_to(resize_ns_);
+  for (std::size_t view = 0; view < views.size(); ++view)
+    change_colors(augment_, size, {seed_, position, static_cast<int>(view)}, out.subspan(view * pixels, pixels));
+  clock.add_to(color_ns_);
+}
+
+MixPlan RowMaker::mix(std::int64_t position, std::int64_t rows, std::span<std::uint8_t> images) const {
+  const auto size = static_cast<int>(spec_.image_size);
+  RandomStream draws(random_key(seed_, Purpose::kMix, {as_word(position)}));
+  auto plan = draw_mix(mix_, rows, {size, size}, draws);
+  mix_rows(plan, {size, size}, images);
+  return plan;
 }
 
 void RowMaker::write_tokens(const Record& record, std::int64_t label, std::int64_t position,
@@ -144,7 +184,8 @@ std::string RowMaker::prompt(std::int64_t label, std::int64_t position, int capt
 
 StageTimes RowMaker::times() const {
   const auto seconds = [](const std::atomic<std::int64_t>& ns) { return static_cast<double>(ns.load()) * 1e-9; };
-  return {seconds(read_ns_), seconds(decode_ns_), seconds(resize_ns_), seconds(text_ns_), bytes_.load(), rows_.load()};
+  return {seconds(read_ns_), seconds(decode_ns_), seconds(resize_ns_), seconds(color_ns_),
+          seconds(text_ns_), bytes_.load(),       rows_.load(),        reduced_.load()};
 }
 
 }  // namespace triptych

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "distributed/collectives.h"
+#include "losses/class_ids.h"
 #include "losses/loss_output.h"
 
 namespace triptych {
@@ -14,12 +15,14 @@ enum class UniclDirections { kBoth, kRows, kColumns };
 ///   rows    (image to text):  mean_i  1/|P(i)| sum_{j in P(i)} -log( e^{s_ij} / sum_j' e^{s_ij'} )
 ///   columns (text to image):  mean_j  1/|P(j)| sum_{i in P(j)} -log( e^{s_ij} / sum_i' e^{s_i'j} )
 ///   both = (rows + columns) / 2, which is CLIP's loss when n = 1 and all labels differ. The paper has n = 1.
+/// Rows mixed of two labels: the mean over P(i) becomes sum_k T_ik (...) / sum_k T_ik with T = Y Y' (class_targets), as
+/// the authors answered in issue 12 of their repository; without mixing T_ik is 1 in P(i) and 0 elsewhere.
 /// A rank scores its b rows and its k = b n columns against all: memory O(b B n). The total is the mean over the rank's
 /// own rows (and columns); gradients reach the other ranks' embeddings through the gather.
-///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels_b
+///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels:
 ///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). Terms: "rows",
 ///   "columns". Collective.
-LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const at::Tensor& labels_b,
+LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
                       const at::Tensor& scale, Collectives& comm, UniclDirections directions = UniclDirections::kBoth);
 
 }  // namespace triptych

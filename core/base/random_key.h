@@ -11,7 +11,7 @@ enum class Purpose : std::uint64_t {
   kInit = 1,         ///< initial parameters
   kShuffle = 2,      ///< order of records
   kMixture = 3,      ///< order of corpora
-  kCrop = 4,         ///< augmentation
+  kCrop = 4,         ///< geometry of a view: crop, flip
   kCaption = 5,      ///< which caption of a record
   kPrompt = 6,       ///< which prompt, which name of a class
   kReplacement = 7,  ///< which record replaces a bad one
@@ -21,6 +21,9 @@ enum class Purpose : std::uint64_t {
   kMask = 11,        ///< masked tokens
   kNegative = 12,    ///< sampled negatives
   kCoalition = 13,   ///< Shapley coalitions
+  kColor = 20,       ///< colours of a view: jitter, grey, blur
+  kOperation = 21,   ///< RandAugment
+  kMix = 22,         ///< mixup and cutmix
   kTest = 1000,      ///< data made by tests and benchmarks
 };
 

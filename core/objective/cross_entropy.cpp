@@ -22,7 +22,7 @@ CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, c
     : config_(config),
       facts_(facts),
       context_(context),
-      needs_({.labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
+      needs_({.labels = true, .mixed_labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
       model_(make_image_tower(model, std::nullopt, context.initializer("visual")), facts.num_labels,
              context.initializer()) {
   check_labelled(facts, CrossEntropyConfig::kTag);
@@ -45,7 +45,8 @@ LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batche
       const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
       logits = model_.logits(features(batch.images.select(1, 0), draws)).to(context_.parameters);
     }
-    const LossOutput loss = softmax_cross_entropy(logits, batch.labels.to(context_.device), config_.label_smoothing);
+    const LossOutput loss =
+        softmax_cross_entropy(logits, all_row_labels({&batch, 1}, context_.device), config_.label_smoothing);
     // The mean over the local rows is the mean of the micro-batches' means, each by its share of rows.
     const double share = static_cast<double>(batch.images.size(0)) / static_cast<double>(rows);
     const bool last = &batch == &micro_batches.back();

@@ -19,6 +19,19 @@ at::Tensor all_labels(std::span<const Batch> micro_batches, at::Device device) {
   return at::cat(labels).to(device);
 }
 
+RowLabels all_row_labels(std::span<const Batch> micro_batches, at::Device device) {
+  RowLabels labels = all_labels(micro_batches, device);
+  if (!micro_batches.front().mix_weights.defined()) return labels;
+  std::vector<at::Tensor> others, weights;
+  for (const auto& batch : micro_batches) {
+    others.push_back(batch.other_labels);
+    weights.push_back(batch.mix_weights);
+  }
+  labels.other_b = at::cat(others).to(device);
+  labels.weight_b = at::cat(weights).to(device);
+  return labels;
+}
+
 void check_labelled(const CorpusFacts& facts, const std::string& objective) {
   if (facts.num_labels > 0) return;
   throw ConfigError("objective.name: " + objective + " needs a label for every record, but the corpora have none; " +

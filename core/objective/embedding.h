@@ -8,6 +8,7 @@
 #include "core/model/model_config.h"
 #include "core/module/module.h"
 #include "core/types/batch.h"
+#include "losses/class_ids.h"
 #include "losses/loss_output.h"
 
 namespace triptych {
@@ -17,6 +18,9 @@ at::Tensor unit_rows(const at::Tensor& rows, at::ScalarType dtype);
 
 /// Labels of all micro-batches on `device`: int64 [b].
 at::Tensor all_labels(std::span<const Batch> micro_batches, at::Device device);
+
+/// The same with the second labels of mixed rows.
+RowLabels all_row_labels(std::span<const Batch> micro_batches, at::Device device);
 
 /// Throws ConfigError if the corpora have no labels, which `objective` needs.
 void check_labelled(const CorpusFacts& facts, const std::string& objective);

@@ -21,9 +21,11 @@ struct BadRecord {
 
 /// b consecutive rows of the global batch.
 struct Batch {
-  at::Tensor images;      ///< uint8 [b, views, height, width, 3], RGB
-  at::Tensor tokens;      ///< int64 [b, captions, context], padded with the tokenizer's pad id
-  at::Tensor labels;      ///< int64 [b], global concept id or kNoLabel
+  at::Tensor images;        ///< uint8 [b, views, height, width, 3], RGB
+  at::Tensor tokens;        ///< int64 [b, captions, context], padded with the tokenizer's pad id
+  at::Tensor labels;        ///< int64 [b], global concept id or kNoLabel
+  at::Tensor other_labels;  ///< int64 [b], where rows are mixed: labels of the partners. Undefined: nothing is mixed
+  at::Tensor mix_weights;   ///< float32 [b]: a row is mix_weights of its own label, the rest of the other one
   at::Tensor sample_ids;  ///< int64 [b], (corpus << 40) | record, of the record that was really used; always on the CPU
   std::int64_t first_position = 0;  ///< position of row 0; row i is at first_position + i
   std::vector<BadRecord> bad;       ///< records met in these rows that had to be replaced
@@ -38,8 +40,9 @@ struct TextForm {
 /// What a method asks of the loader.
 struct BatchSpec {
   int views = 1;
-  int captions = 1;     ///< texts of a row
-  bool labels = false;  ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
+  int captions = 1;           ///< texts of a row
+  bool labels = false;        ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
+  bool mixed_labels = false;  ///< rows may be mixed of two labels (mixup, cutmix); else that is refused
   bool phrases = false;
   bool text = true;  ///< false: tokens are left undefined
   TextForm form;

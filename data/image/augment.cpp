@@ -1,9 +1,14 @@
-// Crops and flips.
+// Geometry and recipes of views.
 #include "data/image/augment.h"
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
+
+#include "data/image/blur.h"
+#include "data/image/color.h"
+#include "data/image/color_jitter.h"
+#include "data/image/erase.h"
+#include "data/image/rand_augment.h"
 
 namespace triptych {
 namespace {
@@ -23,11 +28,50 @@ Box central_box(Size image, std::array<double, 2> ratio) {
   return {(image.width - box.width) / 2, (image.height - box.height) / 2, box.width, box.height};
 }
 
-Box whole(const Image& image) {
-  return {0, 0, image.width, image.height};
+ViewGeometry geometry(Size picture, const NoAugment& config, int size, const ViewKey&) {
+  return test_geometry(picture, config.resize, size);
+}
+
+ViewGeometry geometry(Size picture, const CropSettings& config, int size, const ViewKey& key) {
+  auto draws = key.draws(Purpose::kCrop);
+  const Box region = random_resized_crop(picture, config.scale, config.ratio, draws);
+  return {region, {size, size}, {0, 0, size, size}, draws.uniform() < config.flip};
+}
+
+void change(const NoAugment&, const ViewKey&, Pixels) {}
+void change(const ClipAugment&, const ViewKey&, Pixels) {}
+
+// Draws are made whether they are used or not: one probability does not change what the others draw.
+void change(const TclAugment& config, const ViewKey& key, Pixels pixels) {
+  auto colors = key.draws(Purpose::kColor);
+  const bool jittered = colors.uniform() < config.color_jitter.probability;
+  const ColorJitter jitter = draw_color_jitter(config.color_jitter, colors);
+  const bool grey = colors.uniform() < config.grayscale, blurred = colors.uniform() < config.blur.probability;
+  const auto radius = static_cast<float>(colors.uniform(config.blur.radius[0], config.blur.radius[1]));
+  if (jittered) apply(jitter, pixels);
+  if (grey) grayscale(pixels);
+  if (blurred) gaussian_blur(pixels, radius);
+  auto operations = key.draws(Purpose::kOperation);
+  rand_augment(config.rand_augment, operations, pixels);
+}
+
+void change(const ImagenetAugment& config, const ViewKey& key, Pixels pixels) {
+  const PixelStatistics statistics = config.statistics();
+  std::array<std::uint8_t, 3> fill;
+  for (std::size_t c = 0; c < 3; ++c) fill[c] = static_cast<std::uint8_t>(round_half_to_even(255 * statistics.mean[c]));
+  auto operations = key.draws(Purpose::kOperation);
+  rand_augment(config.rand_augment, fill, operations, pixels);
+  auto erasing = key.draws(Purpose::kErasing);
+  const auto box = draw_erasing(config.erasing, {pixels.width, pixels.height}, erasing);
+  if (box) erase(pixels, *box, config.erasing.fill, statistics, erasing);
 }
 
 }  // namespace
+
+RandomStream ViewKey::draws(Purpose purpose) const {
+  return RandomStream(
+      random_key(seed, purpose, {static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(view)}));
+}
 
 Box random_resized_crop(Size image, std::array<double, 2> scale, std::array<double, 2> ratio, RandomStream& draws) {
   const double area = static_cast<double>(image.width) * image.height;
@@ -45,29 +89,41 @@ Box random_resized_crop(Size image, std::array<double, 2> scale, std::array<doub
   return central_box(image, ratio);
 }
 
-void training_view(const Image& image, const AugmentConfig& config, int size, RandomStream& draws,
-                   std::span<std::uint8_t> out) {
-  if (config.recipe == "none") return evaluation_view(image, size, out);
-  if (config.recipe != "clip")
-    throw std::invalid_argument("training_view: got the recipe '" + config.recipe + "', expected none or clip");
-  const Box box = random_resized_crop({image.width, image.height}, config.scale, config.ratio, draws);
-  const bool flip = draws.uniform() < config.flip;
-  resize_bicubic(image, box, {size, size}, {0, 0, size, size}, flip, out);
+ViewGeometry training_geometry(Size picture, const AugmentConfig& config, int size, const ViewKey& key) {
+  return std::visit([&](const auto& recipe) { return geometry(picture, recipe, size, key); }, config);
 }
 
-void evaluation_view(const Image& image, int size, std::span<std::uint8_t> out) {
-  const std::int64_t short_side = std::min(image.width, image.height);
+ViewGeometry test_geometry(Size picture, const std::string& resize, int size) {
+  const Box whole{0, 0, picture.width, picture.height};
+  if (resize == "stretch") return {whole, {size, size}, {0, 0, size, size}};
+  const std::int64_t short_side = std::min(picture.width, picture.height);
   const auto scaled = [&](int side) {
     return side == short_side ? size : static_cast<int>(std::int64_t{size} * side / short_side);
   };
-  const Size whole_size{scaled(image.width), scaled(image.height)};
-  const Box window{round_half_to_even((whole_size.width - size) / 2.0),
-                   round_half_to_even((whole_size.height - size) / 2.0), size, size};
-  resize_bicubic(image, whole(image), whole_size, window, false, out);
+  const Size all{scaled(picture.width), scaled(picture.height)};
+  const Box window{round_half_to_even((all.width - size) / 2.0), round_half_to_even((all.height - size) / 2.0), size,
+                   size};
+  return {whole, all, window};
 }
 
-void stretched_view(const Image& image, int size, std::span<std::uint8_t> out) {
-  resize_bicubic(image, whole(image), {size, size}, {0, 0, size, size}, false, out);
+void resize_view(const PicturePart& part, const ViewGeometry& view, std::span<std::uint8_t> out) {
+  resize_bicubic(part.image, part.inside(view.region), view.scaled, view.window, view.flip, out);
+}
+
+void change_colors(const AugmentConfig& config, int size, const ViewKey& key, std::span<std::uint8_t> view) {
+  std::visit([&](const auto& recipe) { change(recipe, key, Pixels{view.data(), size, size}); }, config);
+}
+
+void training_view(const Image& image, const AugmentConfig& config, int size, const ViewKey& key,
+                   std::span<std::uint8_t> out) {
+  const auto view = training_geometry({image.width, image.height}, config, size, key);
+  resize_bicubic(image, view.region, view.scaled, view.window, view.flip, out);
+  change_colors(config, size, key, out);
+}
+
+void test_view(const Image& image, const std::string& resize, int size, std::span<std::uint8_t> out) {
+  const auto view = test_geometry({image.width, image.height}, resize, size);
+  resize_bicubic(image, view.region, view.scaled, view.window, view.flip, out);
 }
 
 }  // namespace triptych

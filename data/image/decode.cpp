@@ -77,14 +77,25 @@ std::string first_bytes(std::string_view file) {
 
 }  // namespace
 
-Image decode_image(std::span<const unsigned char> file, const DecodeConfig& config) {
+RealBox PicturePart::inside(const Box& region) const {
+  const double scale = 1.0 / denominator;
+  return {region.x * scale - left, region.y * scale - top, region.width * scale, region.height * scale};
+}
+
+PicturePart decode_part(std::span<const unsigned char> file, const DecodeConfig& config, const NeedsOf& needs) {
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()), file.size());
   if (bytes.empty()) throw DataError("picture: got 0 bytes, expected a JPEG, PNG or WebP file");
   const auto format = sniff(bytes);
-  if (format == "JPEG") return decode_jpeg(file, config);
-  if (format == "PNG") return decode_png(file, config);
-  if (format == "WebP") return decode_webp(file, config);
-  throw_unknown(bytes, format);
+  if (format == "JPEG") return decode_jpeg(file, config, needs);
+  if (format != "PNG" && format != "WebP") throw_unknown(bytes, format);
+  PicturePart whole{format == "PNG" ? decode_png(file, config) : decode_webp(file, config)};
+  needs({whole.image.width, whole.image.height});
+  return whole;
+}
+
+Image decode_image(std::span<const unsigned char> file, const DecodeConfig& config) {
+  const auto everything = [](Size whole) { return std::vector<PixelNeed>{{{0, 0, whole.width, whole.height}, whole}}; };
+  return decode_part(file, config, everything).image;
 }
 
 void check_picture_size(const char* format, std::int64_t width, std::int64_t height, const DecodeConfig& config) {

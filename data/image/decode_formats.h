@@ -8,7 +8,7 @@
 
 namespace triptych {
 
-Image decode_jpeg(std::span<const unsigned char> file, const DecodeConfig& config);
+PicturePart decode_jpeg(std::span<const unsigned char> file, const DecodeConfig& config, const NeedsOf& needs);
 Image decode_png(std::span<const unsigned char> file, const DecodeConfig& config);
 Image decode_webp(std::span<const unsigned char> file, const DecodeConfig& config);
 

@@ -2,6 +2,7 @@
 //
 // libjpeg reports errors by a call that must not return. It longjmps to the nearest guarded call of JpegReader; these
 // calls hold nothing with a destructor, and everything that owns memory lives outside of them.
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -99,24 +100,49 @@ class JpegReader {
     info_.out_color_space = has_inks() ? JCS_CMYK : JCS_RGB;
     return true;
   }
-  /// `inks` holds a row of four bytes a pixel; used with has_inks() only.
-  bool read_rows(std::uint8_t* rgb, std::uint8_t* inks) {
+  /// Starts decoding at 1/denominator of the size and moves `part` (of the reduced picture) outwards to columns that
+  /// can be decoded alone.
+  bool start(int denominator, Box& part) {
     if (setjmp(errors_.escape)) return false;
+    info_.scale_num = 1;
+    info_.scale_denom = static_cast<unsigned>(denominator);
     jpeg_start_decompress(&info_);
+    const auto margin = static_cast<int>(kMarginBlocks * info_.max_h_samp_factor * DCTSIZE) / denominator;
+    const int first = std::max(part.x - margin, 0);
+    const int last = std::min(part.x + part.width + margin, static_cast<int>(info_.output_width));
+    if (last - first < static_cast<int>(info_.output_width)) {
+      auto left = static_cast<JDIMENSION>(first), width = static_cast<JDIMENSION>(last - first);
+      jpeg_crop_scanline(&info_, &left, &width);
+      part.x = static_cast<int>(left);
+    } else {
+      part.x = 0;
+    }
+    part.width = static_cast<int>(info_.output_width);
+    return true;
+  }
+  /// Reads the rows of `part` to rgb[part.height][part.width][3]. `row` has room for four bytes a pixel of a row.
+  bool read_rows(const Box& part, std::uint8_t* rgb, std::uint8_t* row) {
+    if (setjmp(errors_.escape)) return false;
     const std::size_t stride = static_cast<std::size_t>(info_.output_width) * 3;
-    while (info_.output_scanline < info_.output_height) {
-      std::uint8_t* const row = rgb + info_.output_scanline * stride;
+    const auto first = static_cast<JDIMENSION>(part.y), end = first + static_cast<JDIMENSION>(part.height);
+    if (first > 0) jpeg_skip_scanlines(&info_, first);
+    while (info_.output_scanline < end) {
+      std::uint8_t* const to = rgb + (info_.output_scanline - first) * stride;
       if (has_inks()) {
-        jpeg_read_scanlines(&info_, &inks, 1);
-        inks_to_rgb(inks, static_cast<int>(info_.output_width), row);
+        jpeg_read_scanlines(&info_, &row, 1);
+        inks_to_rgb(row, static_cast<int>(info_.output_width), to);
         continue;
       }
       JSAMPROW rows[kRowsAtOnce];
-      const JDIMENSION left = info_.output_height - info_.output_scanline;
+      const JDIMENSION left = end - info_.output_scanline;
       const JDIMENSION count = left < kRowsAtOnce ? left : kRowsAtOnce;
-      for (JDIMENSION i = 0; i < count; ++i) rows[i] = row + i * stride;
+      for (JDIMENSION i = 0; i < count; ++i) rows[i] = to + i * stride;
       jpeg_read_scanlines(&info_, rows, count);
     }
+    // The rest is read, not decoded: damage must be found wherever it is. Skipping to the very end would not read it.
+    const JDIMENSION rest = info_.output_height - info_.output_scanline;
+    if (rest > 1) jpeg_skip_scanlines(&info_, rest - 1);
+    if (rest > 0) jpeg_read_scanlines(&info_, &row, 1);
     jpeg_finish_decompress(&info_);
     return true;
   }
@@ -124,6 +150,15 @@ class JpegReader {
   bool has_inks() const { return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK; }
   JDIMENSION width() const { return info_.image_width; }
   JDIMENSION height() const { return info_.image_height; }
+  /// Bytes that a sound file of this size has at least: a bit for each block of each component. Arithmetic coding has
+  /// no such bound.
+  std::size_t least_bytes() const {
+    if (info_.arith_code) return 0;
+    std::size_t blocks = 0;
+    for (int c = 0; c < info_.num_components; ++c)
+      blocks += static_cast<std::size_t>(info_.comp_info[c].width_in_blocks) * info_.comp_info[c].height_in_blocks;
+    return blocks / 8;
+  }
   const char* message() const { return errors_.message; }
   /// 1 .. 8 by the first EXIF segment; 1 where there is none.
   int orientation() const {
@@ -136,23 +171,74 @@ class JpegReader {
 
  private:
   static constexpr JDIMENSION kRowsAtOnce = 8;
+  static constexpr JDIMENSION kMarginBlocks = 1;  // smooth upsampling looks at the next column of the chroma
   jpeg_decompress_struct info_{};
   jpeg_progress_mgr progress_{};
   JpegErrors errors_{};
 };
 
+void check_file_size(const JpegReader& reader, std::size_t size) {
+  if (size >= reader.least_bytes()) return;
+  throw DataError("JPEG cut or damaged: got " + std::to_string(size) + " bytes, expected at least " +
+                  std::to_string(reader.least_bytes()) + " for " + std::to_string(reader.width()) + " x " +
+                  std::to_string(reader.height()) + " pixels");
+}
+
+// The largest reduction that enlarges no need.
+int choose_denominator(const std::vector<PixelNeed>& needs) {
+  int denominator = 8;
+  for (const auto& need : needs) {
+    while (denominator > 1 && (need.region.width < denominator * need.scaled.width ||
+                               need.region.height < denominator * need.scaled.height))
+      denominator /= 2;
+  }
+  return denominator;
+}
+
+// The smallest box of the reduced picture that covers all needs.
+Box part_for(const std::vector<PixelNeed>& needs, int denominator) {
+  Box all = needs.front().region;
+  for (const auto& need : needs) {
+    const int right = std::max(all.x + all.width, need.region.x + need.region.width);
+    const int bottom = std::max(all.y + all.height, need.region.y + need.region.height);
+    all.x = std::min(all.x, need.region.x);
+    all.y = std::min(all.y, need.region.y);
+    all.width = right - all.x;
+    all.height = bottom - all.y;
+  }
+  const int left = all.x / denominator, top = all.y / denominator;
+  return {left, top, (all.x + all.width + denominator - 1) / denominator - left,
+          (all.y + all.height + denominator - 1) / denominator - top};
+}
+
 }  // namespace
 
-Image decode_jpeg(std::span<const unsigned char> file, const DecodeConfig& config) {
+PicturePart decode_jpeg(std::span<const unsigned char> file, const DecodeConfig& config, const NeedsOf& needs_of) {
   JpegReader reader;
   if (!reader.read_header(file.data(), file.size())) throw DataError(std::string("JPEG header: ") + reader.message());
   check_picture_size("JPEG", reader.width(), reader.height(), config);
+  check_file_size(reader, file.size());
   const int orientation = config.exif == "apply" ? reader.orientation() : 1;  // libjpeg drops the tag when it is done
-  Image image = make_image(static_cast<int>(reader.width()), static_cast<int>(reader.height()));
-  std::vector<std::uint8_t> inks(reader.has_inks() ? std::size_t{4} * reader.width() : 0);
-  if (!reader.read_rows(image.rgb.data(), inks.data()))
+  const Size stored{static_cast<int>(reader.width()), static_cast<int>(reader.height())};
+  const bool on_its_side = orientation >= 5;
+  const auto needs = needs_of(on_its_side ? Size{stored.height, stored.width} : stored);
+  PicturePart part;
+  Box covered{0, 0, stored.width, stored.height};
+  if (orientation == 1) {
+    if (config.scaled) part.denominator = choose_denominator(needs);
+    covered = part_for(needs, part.denominator);
+  }
+  const auto fail = [&] {
     throw DataError("JPEG cut or damaged, " + std::to_string(file.size()) + " bytes: " + reader.message());
-  return upright(std::move(image), orientation);
+  };
+  if (!reader.start(part.denominator, covered)) fail();
+  part.left = covered.x;
+  part.top = covered.y;
+  part.image = make_image(covered.width, covered.height);
+  std::vector<std::uint8_t> row(std::size_t{4} * static_cast<std::size_t>(covered.width));
+  if (!reader.read_rows(covered, part.image.rgb.data(), row.data())) fail();
+  part.image = upright(std::move(part.image), orientation);
+  return part;
 }
 
 }  // namespace triptych

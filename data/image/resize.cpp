@@ -40,16 +40,17 @@ struct Filter {
   int first = 0, last = 0;  // inputs [first, last) that any place of the window needs
 };
 
-// Weights for the places [start, start + count) of an axis that shrinks or grows from `in` to `out` samples.
-Filter make_filter(int in, int out, int start, int count) {
-  const double scale = static_cast<double>(in) / out;
+// Weights for the places [start, start + count) of an axis that shrinks or grows from `length` to `out` samples. The
+// length begins `offset` (0 <= offset < 1) behind the border of the first of `in` samples.
+Filter make_filter(double offset, double length, int in, int out, int start, int count) {
+  const double scale = length / out;
   const double widening = std::max(scale, 1.0);
   const double support = 2.0 * widening;
   Filter filter;
   filter.taps.reserve(static_cast<std::size_t>(count));
   std::vector<double> exact;
   for (int place = start; place < start + count; ++place) {
-    const double center = (place + 0.5) * scale;
+    const double center = offset + (place + 0.5) * scale;
     const int first = std::max(0, static_cast<int>(center - support + 0.5));
     const int last = std::min(in, static_cast<int>(center + support + 0.5));
     exact.clear();
@@ -133,23 +134,34 @@ void filter_rows(WeightedSum weighted_sum, const std::uint8_t* rows, std::size_t
   }
 }
 
-bool inside(Box box, Size size) {
-  return box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= size.width - box.x &&
+// What an axis of the region covers: whole samples, and how far behind the border of the first it begins.
+struct Span {
+  int first, count;
+  double offset;
+};
+
+Span span_of(double start, double length) {
+  const double first = std::floor(start), last = std::ceil(start + length);
+  return {static_cast<int>(first), static_cast<int>(last - first), start - first};
+}
+
+bool inside(const RealBox& box, Size size) {
+  return box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 && box.width <= size.width - box.x &&
          box.height <= size.height - box.y;
 }
 
-std::string text(Box box) {
+std::string text(const RealBox& box) {
   return std::to_string(box.width) + " x " + std::to_string(box.height) + " at (" + std::to_string(box.x) + ", " +
          std::to_string(box.y) + ")";
 }
 
-void check_boxes(const Image& image, Box region, Size scaled, Box window, std::size_t out_size) {
+void check_boxes(const Image& image, const RealBox& region, Size scaled, Box window, std::size_t out_size) {
   if (!inside(region, {image.width, image.height}))
     throw std::invalid_argument("resize_bicubic: got the region " + text(region) + ", expected one inside " +
-                                text({0, 0, image.width, image.height}));
+                                text(Box{0, 0, image.width, image.height}));
   if (!inside(window, scaled))
     throw std::invalid_argument("resize_bicubic: got the window " + text(window) + ", expected one inside " +
-                                text({0, 0, scaled.width, scaled.height}));
+                                text(Box{0, 0, scaled.width, scaled.height}));
   const std::size_t needed = static_cast<std::size_t>(window.width) * static_cast<std::size_t>(window.height) * 3;
   if (out_size != needed)
     throw std::invalid_argument("resize_bicubic: got room for " + std::to_string(out_size) + " bytes, expected " +
@@ -158,11 +170,14 @@ void check_boxes(const Image& image, Box region, Size scaled, Box window, std::s
 
 }  // namespace
 
-void resize_bicubic(const Image& image, Box region, Size scaled, Box window, bool flip, std::span<std::uint8_t> out) {
+void resize_bicubic(const Image& image, const RealBox& region, Size scaled, Box window, bool flip,
+                    std::span<std::uint8_t> out) {
   check_boxes(image, region, scaled, window, out.size());
   static const WeightedSum kernel = weighted_sum_kernels().front().run;
-  const Filter across = make_filter(region.width, scaled.width, window.x, window.width);
-  const Filter down = make_filter(region.height, scaled.height, window.y, window.height);
+  const Span columns_of = span_of(region.x, region.width), rows_of = span_of(region.y, region.height);
+  const Filter across =
+      make_filter(columns_of.offset, region.width, columns_of.count, scaled.width, window.x, window.width);
+  const Filter down = make_filter(rows_of.offset, region.height, rows_of.count, scaled.height, window.y, window.height);
 
   const std::size_t in_bytes = static_cast<std::size_t>(across.last - across.first) * 3;
   const std::size_t out_bytes = static_cast<std::size_t>(window.width) * 3;
@@ -174,8 +189,8 @@ void resize_bicubic(const Image& image, Box region, Size scaled, Box window, boo
   const auto rows = std::make_unique_for_overwrite<std::uint8_t[]>(step * padded_height);
 
   const std::size_t image_step = static_cast<std::size_t>(image.width) * 3;
-  const std::uint8_t* corner = image.rgb.data() + static_cast<std::size_t>(region.y + down.first) * image_step +
-                               static_cast<std::size_t>(region.x + across.first) * 3;
+  const std::uint8_t* corner = image.rgb.data() + static_cast<std::size_t>(rows_of.first + down.first) * image_step +
+                               static_cast<std::size_t>(columns_of.first + across.first) * 3;
   for (int top = 0; top < height; top += kRows) {
     const std::uint8_t* block[kRows];  // the last block repeats its last row
     for (int r = 0; r < kRows; ++r)

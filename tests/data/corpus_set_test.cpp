@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/base/config_reader.h"
 #include "core/base/errors.h"
 #include "data/corpus_report.h"
 #include "data/image/augment.h"
@@ -118,12 +119,19 @@ TEST_F(CorpusSetTest, NamesThatWouldJoinTwoClassesAreRefused) {
 TEST_F(CorpusSetTest, PixelStatisticsFollowTheConfiguration) {
   DataConfig config;
   config.corpora = {texts()};
-  config.augment.normalize = "half";
-  EXPECT_THAT(CorpusSet(config).facts(1).pixel_mean, ElementsAre(0.5f, 0.5f, 0.5f));
-  config.augment.normalize = "imagenet";
-  EXPECT_THAT(CorpusSet(config).facts(1).pixel_std, ElementsAre(0.229f, 0.224f, 0.225f));
-  config.augment.normalize = "clip";
   EXPECT_NEAR(CorpusSet(config).facts(1).pixel_mean[0], 0.48145466, 1e-7);
+  NoAugment augment;
+  augment.normalize = "half";
+  config.augment = augment;
+  EXPECT_THAT(CorpusSet(config).facts(1).pixel_mean, ElementsAre(0.5f, 0.5f, 0.5f));
+  config.augment = ImagenetAugment{};
+  EXPECT_THAT(CorpusSet(config).facts(1).pixel_std, ElementsAre(0.229f, 0.224f, 0.225f));
+  augment.normalize = "given";
+  augment.mean = {0.1, 0.2, 0.3};
+  augment.std = {1, 2, 3};
+  config.augment = augment;
+  EXPECT_THAT(CorpusSet(config).facts(1).pixel_mean, ElementsAre(0.1f, 0.2f, 0.3f));
+  EXPECT_THAT(CorpusSet(config).facts(1).pixel_std, ElementsAre(1, 2, 3));
 }
 
 TEST_F(CorpusSetTest, FingerprintChangesWithAnyCorpus) {
@@ -159,13 +167,49 @@ TEST(DataConfigTest, ContradictionsAreRefused) {
   EXPECT_EQ(key(shuffle), "lanes");
   shuffle.enabled = false;
   EXPECT_EQ(key(shuffle), "full");
-  AugmentConfig augment;
-  EXPECT_EQ(key(augment), "sound");
-  augment.scale = {0.9, 0.8};
-  EXPECT_EQ(key(augment), "scale");
-  augment = {};
-  augment.ratio = {0, 1};
-  EXPECT_EQ(key(augment), "ratio");
+}
+
+/// What reading `augment: TEXT` says.
+std::string augment_refusal(const std::string& text) {
+  try {
+    parse_config<DataConfig>("corpora: [{name: a, path: b}]\naugment: " + text + "\n", "test.yaml");
+    return "sound";
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+}
+
+TEST(AugmentConfigTest, EachRecipeTakesItsKeysAndNoOther) {
+  for (const char* text :
+       {"{recipe: none, resize: stretch, normalize: half}", "{recipe: clip, scale: [0.5, 1.0], flip: 0.5}",
+        "{recipe: tcl, color_jitter: {hue: 0.2}, blur: {radius: [0, 0]}, rand_augment: {magnitude: 5}}",
+        "{recipe: imagenet, rand_augment: {magnitude_std: 0}, erasing: {fill: mean}, mix: {mixup_alpha: 0.8}}",
+        "{recipe: clip, normalize: given, mean: [0.1, 0.2, 0.3], std: [1, 1, 1]}"}) {
+    EXPECT_EQ(augment_refusal(text), "sound") << text;
+  }
+  EXPECT_EQ(
+      augment_refusal("{recipe: none, scale: [0.5, 1]}"),
+      "test.yaml:2:25: augment.scale: unknown key (its value: a list of 2); known here: recipe, resize, normalize, "
+      "mean, std");
+  for (const char* text :
+       {"{recipe: clip, grayscale: 0.2}", "{recipe: clip, rand_augment: {magnitude: 5}}",
+        "{recipe: tcl, rand_augment: {magnitude_std: 0.5}}", "{recipe: tcl, erasing: {probability: 0}}",
+        "{recipe: imagenet, blur: {probability: 0}}", "{recipe: clip, mix: {mixup_alpha: 1}}",
+        "{recipe: imagenet, color_jitter: {hue: 0}}", "{recipe: none, flip: 0}"}) {
+    EXPECT_THAT(augment_refusal(text), HasSubstr("unknown key")) << text;
+  }
+  EXPECT_THAT(augment_refusal("{recipe: simclr}"), HasSubstr("clip, none, tcl, imagenet"));
+}
+
+TEST(AugmentConfigTest, ContradictionsAreRefused) {
+  EXPECT_THAT(augment_refusal("{recipe: clip, scale: [0.9, 0.8]}"), HasSubstr("augment.scale: must be"));
+  EXPECT_THAT(augment_refusal("{recipe: tcl, scale: [0.9, 1.1]}"), HasSubstr("augment.scale: must be"));
+  EXPECT_THAT(augment_refusal("{recipe: imagenet, ratio: [0, 1]}"), HasSubstr("augment.ratio: must be"));
+  EXPECT_THAT(augment_refusal("{recipe: tcl, blur: {radius: [2, 1]}}"), HasSubstr("augment.blur.radius: must be"));
+  EXPECT_THAT(augment_refusal("{recipe: imagenet, erasing: {area: [0, 1]}}"), HasSubstr("augment.erasing.area: must"));
+  EXPECT_THAT(augment_refusal("{recipe: clip, normalize: given}"), HasSubstr("augment.normalize: is given, but there"));
+  EXPECT_THAT(augment_refusal("{recipe: clip, normalize: given, mean: [0, 0, 0]}"), HasSubstr("no std"));
+  EXPECT_THAT(augment_refusal("{recipe: none, std: [1, 1, 1]}"), HasSubstr("augment.std: is not used with normalize"));
 }
 
 // ---- held-out rows -------------------------------------------------------------------------------------------------
@@ -180,9 +224,15 @@ TEST_F(CorpusSetTest, EvalRowsKeepOrderAndLeaveOutTheUnusable) {
     ASSERT_EQ(rows.captions.size(), 4U);
     EXPECT_THAT(rows.captions[2], ElementsAre("record 5"));
     std::vector<std::uint8_t> pixels(6 * 6 * 3);
-    evaluation_view(decode_image(corpus->read(5).image, {}), 6, pixels);
+    test_view(decode_image(corpus->read(5).image, {}), "crop", 6, pixels);
     EXPECT_TRUE(at::equal(rows.images[2].reshape({-1}), at::tensor(pixels, at::kByte)));
   }
+  DecodeConfig stretch;
+  stretch.test_resize = "stretch";
+  std::vector<std::uint8_t> pixels(6 * 6 * 3);
+  test_view(decode_image(corpus->read(5).image, {}), "stretch", 6, pixels);
+  EXPECT_TRUE(
+      at::equal(read_eval_rows(*corpus, 5, 6, 6, stretch, 1).images.reshape({-1}), at::tensor(pixels, at::kByte)));
   EXPECT_EQ(read_eval_rows(*corpus, 3, 3, 6, {}, 2).images.size(0), 0);
   EXPECT_THROW(read_eval_rows(*corpus, 3, 8, 6, {}, 2), std::out_of_range);
 }

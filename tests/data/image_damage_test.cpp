@@ -2,11 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <jpeglib.h>
-#include <sys/resource.h>
 #include <zlib.h>
 
 #include <cstdlib>
 #include <ctime>
+#include <fstream>
 #include <functional>
 
 #include "core/base/errors.h"
@@ -313,17 +313,27 @@ TEST(DamagedPicture, PngData) {
   }
 }
 
+// The largest resident size since forget_peak_kb(), which returns the present one.
+long peak_kb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    long value = 0;
+    if (word == "VmHWM:" && status >> value) return value;
+  }
+  ADD_FAILURE() << "no VmHWM in /proc/self/status";
+  return 0;
+}
+long forget_peak_kb() {
+  std::ofstream("/proc/self/clear_refs") << "5";
+  return peak_kb();
+}
+
 TEST(DamagedPicture, BombsAreRefusedFromTheHeader) {
-  const auto peak_kb = [] {
-    rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss;
-  };
   const Bytes square = gray_png(20000, 20000, deflated(Bytes(1 << 20)));
   const Bytes long_side = gray_png(70000, 1, deflated(gray_rows(70000, 1)));
   const Bytes large_claim = gray_png(8000, 8000, deflated(gray_rows(8, 8)));  // admitted, but the data cannot hold it
   const Bytes widest = gray_png(0x7fffffff, 0x7fffffff, deflated(gray_rows(8, 8)));
-  const long before = peak_kb();
+  const long before = forget_peak_kb();
   const std::clock_t start = std::clock();
   EXPECT_THAT(refusal(square), AllOf(HasSubstr("20000 x 20000"), HasSubstr("data.decode.max_pixels")));
   EXPECT_THAT(refusal(long_side), HasSubstr("sides of at most 65500"));
@@ -339,6 +349,72 @@ TEST(DamagedPicture, BombsAreRefusedFromTheHeader) {
   small.max_pixels -= 1;
   EXPECT_THAT(refusal(jpeg(), small), HasSubstr("at most 65918"));
   EXPECT_EQ(refusal(gray_png(65500, 1, deflated(gray_rows(65500, 1)))), "decoded to 65500 x 1");
+}
+
+// What a part of a picture leaves out is read all the same: damage below or beside it is found.
+TEST(DamagedPicture, DamageOutsideOfTheNeededPartIsFound) {
+  const auto corner = [](Size) { return std::vector<PixelNeed>{{{0, 0, 8, 8}, {8, 8}}}; };
+  const auto refused = [&](const Bytes& file) {
+    try {
+      decode_part(file, {}, corner);
+    } catch (const DataError&) {
+      return true;
+    }
+    return false;
+  };
+  for (const char* name : {"jpeg420", "progressive", "gray", "cmyk"}) {
+    const Bytes whole = golden_file("images", name);
+    EXPECT_FALSE(refused(whole)) << name;
+    for (std::size_t at = 0; at + 2 < whole.size(); at += 257) {
+      const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(at));
+      ASSERT_TRUE(refused(cut)) << name << " cut at " << at << " of " << whole.size();
+    }
+  }
+}
+
+// A deflate stream of 2^30 zeros in a megabyte: one piece of 4 MiB, again and again.
+Bytes a_packed_gigabyte() {
+  const Bytes zeros(4 << 20);
+  z_stream stream{};
+  EXPECT_EQ(deflateInit(&stream, 9), Z_OK);
+  Bytes out(64 << 10);
+  const auto add_piece = [&](std::size_t at) {
+    stream.next_in = const_cast<Bytef*>(zeros.data());
+    stream.avail_in = static_cast<unsigned>(zeros.size());
+    stream.next_out = out.data() + at;
+    stream.avail_out = static_cast<unsigned>(out.size() - at);
+    EXPECT_EQ(deflate(&stream, Z_FULL_FLUSH), Z_OK);
+    return out.size() - stream.avail_out;
+  };
+  const auto first = add_piece(0), second = add_piece(first);
+  deflateEnd(&stream);
+  Bytes packed(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(first));
+  for (int i = 1; i < 256; ++i)
+    packed.insert(packed.end(), out.begin() + static_cast<std::ptrdiff_t>(first),
+                  out.begin() + static_cast<std::ptrdiff_t>(second));
+  EXPECT_GT(packed.size(), 1'000'000U);
+  return packed;
+}
+
+TEST(DamagedPicture, SmallFilesThatAnnounceMuch) {
+  Bytes claim = jpeg();  // 14 KB that announce 8000 x 8000 pixels, which is admitted
+  put_big_endian(claim, find(claim, "\xff\xc0") + 5, 8000u << 16 | 8000u, 4);
+  Bytes progressive = golden_file("images", "progressive");
+  put_big_endian(progressive, find(progressive, "\xff\xc2") + 5, 8000u << 16 | 8000u, 4);
+  const Bytes packed = a_packed_gigabyte();
+  Bytes comment = bytes_of(std::string_view("Comment\0\0", 9)), profile = bytes_of(std::string_view("icc\0\0", 5));
+  for (auto* data : {&comment, &profile}) data->insert(data->end(), packed.begin(), packed.end());
+  const Bytes rows = deflated(gray_rows(4, 3));
+  const Bytes comment_bomb = gray_png(4, 3, rows, {chunk("zTXt", comment)});
+  const Bytes profile_bomb = gray_png(4, 3, rows, {chunk("iCCP", profile)});
+  const long before = forget_peak_kb();
+  const std::clock_t start = std::clock();
+  EXPECT_THAT(refusal(claim), AllOf(HasSubstr("JPEG cut or damaged: got 14241 bytes"), HasSubstr("8000 x 8000")));
+  EXPECT_THAT(refusal(progressive), HasSubstr("JPEG cut or damaged: got 17505 bytes, expected at least 3"));
+  EXPECT_EQ(refusal(comment_bomb), "decoded to 4 x 3");
+  EXPECT_EQ(refusal(profile_bomb), "decoded to 4 x 3");
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 20);
+  EXPECT_LE(peak_kb() - before, 32 << 10);
 }
 
 TEST(DamagedPicture, WebpData) {

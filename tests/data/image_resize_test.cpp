@@ -97,7 +97,7 @@ TEST(ResizeBicubic, GoldenBytes) {
     const Box whole{0, 0, image.width, image.height};
     EXPECT_EQ(largest_difference(resized(image, whole, {96, 96}), golden[name + ".stretch96"].bytes), 0) << name;
     std::vector<std::uint8_t> eval(224 * 224 * 3);
-    evaluation_view(image, 224, eval);
+    test_view(image, "crop", 224, eval);
     EXPECT_EQ(largest_difference(eval, golden[name + ".eval224"].bytes), 0) << name;
     const auto boxes = golden.values<std::int64_t>(name + ".boxes");  // row, column, height, width
     for (std::size_t i : {0u, 1u}) {
@@ -165,9 +165,9 @@ TEST(ResizeBicubic, AWindowIsAPartOfTheWhole) {
 TEST(ResizeBicubic, LongThinPicturesCostNoMoreThanTheirWindow) {
   const Image image = noise(65500, 1, 7);
   std::vector<std::uint8_t> out(224 * 224 * 3);
-  evaluation_view(image, 224, out);  // scaled to 14,672,000 x 224
+  test_view(image, "crop", 224, out);  // scaled to 14,672,000 x 224
   EXPECT_EQ(std::vector(out.begin(), out.begin() + 672), std::vector(out.end() - 672, out.end()));  // one row, repeated
-  stretched_view(image, 224, out);
+  test_view(image, "stretch", 224, out);
   const double mean = std::accumulate(out.begin(), out.end(), 0.0) / static_cast<double>(out.size());
   EXPECT_NEAR(mean, 127.5, 3);
 }

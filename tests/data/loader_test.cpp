@@ -12,6 +12,7 @@
 #include "core/base/errors.h"
 #include "core/base/random_key.h"
 #include "data/image/augment.h"
+#include "data/image/mix.h"
 #include "data/text/prompts.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/small_corpora.h"
@@ -44,8 +45,10 @@ class LoaderTest : public testing::Test {
     config_.corpora = {text_corpus(write_small_shards(folder_ / "text", {9, 1, 13})),
                        label_corpus(write_small_shards(folder_ / "label", {8, 9}, 5), folder_ / "classes.txt")};
     config_.shuffle.window = 6;
-    config_.augment.scale = {0.3, 1.0};
-    config_.augment.flip = 0.5;
+    ClipAugment augment;
+    augment.scale = {0.3, 1.0};
+    augment.flip = 0.5;
+    config_.augment = augment;
     config_.workers = 2;
   }
   void break_pictures(const std::set<int>& broken) {
@@ -183,7 +186,7 @@ TEST_F(LoaderTest, EpochsJoinInsideABatchAndEveryRecordComesOnceInEach) {
 }
 
 TEST_F(LoaderTest, RowsAreTheRecordsTheScheduleNames) {
-  config_.augment.recipe = "none";
+  config_.augment = NoAugment{};
   const CorpusSet corpora(config_);
   Loader loader(corpora, config_, small_spec(), kSeed, {0, 1, 40, 40});
   const auto batch = loader.next().front();
@@ -193,7 +196,7 @@ TEST_F(LoaderTest, RowsAreTheRecordsTheScheduleNames) {
     EXPECT_EQ(batch.sample_ids[row].item<std::int64_t>(), (std::int64_t{draw.corpus} << 40) | draw.record);
     const auto record = corpora.corpora()[static_cast<std::size_t>(draw.corpus)]->read(draw.record);
     std::vector<std::uint8_t> pixels(6 * 6 * 3);
-    evaluation_view(decode_image(record.image, config_.decode), 6, pixels);
+    test_view(decode_image(record.image, config_.decode), "crop", 6, pixels);
     EXPECT_TRUE(at::equal(batch.images[row].reshape({-1}), at::tensor(pixels, at::kByte)));
     const auto label = batch.labels[row].item<std::int64_t>();
     EXPECT_EQ(label, draw.corpus == 0 ? kNoLabel : draw.record % 5);
@@ -292,6 +295,90 @@ TEST_F(LoaderTest, ClassNamesGoThroughPromptsAndSynonyms) {
     EXPECT_GE(cats.size(), 2U);  // cat and kitty
     EXPECT_GT(used.size(), templates.size() / 2);
   }
+}
+
+// ---- mixing --------------------------------------------------------------------------------------------------------
+
+ImagenetAugment mixing(double mixup, double cutmix) {
+  ImagenetAugment augment;
+  augment.rand_augment.operations = 0;
+  augment.erasing.probability = 0;
+  augment.mix.mixup_alpha = mixup;
+  augment.mix.cutmix_alpha = cutmix;
+  return augment;
+}
+
+class MixedLoaderTest : public LoaderTest {
+ protected:
+  MixedLoaderTest() {
+    config_.corpora.erase(config_.corpora.begin());
+    spec_ = images_only();
+    spec_.mixed_labels = true;
+  }
+  BatchSpec spec_;
+};
+
+TEST_F(MixedLoaderTest, RowsCarryBothLabelsAndTheirWeight) {
+  config_.augment = mixing(0, 0);
+  const CorpusSet corpora(config_);
+  Loader plain(corpora, config_, spec_, kSeed, {0, 1, 12, 6});
+  config_.augment = mixing(0.8, 1);
+  Loader mixed(corpora, config_, spec_, kSeed, {0, 1, 12, 6});
+  int pasted = 0, summed = 0;
+  for (int step = 0; step < 12; ++step) {
+    const auto before = plain.next(), after = mixed.next();
+    for (std::size_t piece = 0; piece < 2; ++piece) {
+      const auto& a = before[piece];
+      const auto& b = after[piece];
+      EXPECT_FALSE(a.mix_weights.defined());
+      EXPECT_TRUE(at::equal(a.labels, b.labels));
+      const double weight = b.mix_weights[0].item<double>();
+      EXPECT_TRUE(at::equal(b.mix_weights, at::full({6}, weight, at::kFloat)));
+      RandomStream draws(random_key(kSeed, Purpose::kMix, {static_cast<std::uint64_t>(b.first_position)}));
+      const auto plan = draw_mix(mix_settings(config_.augment), 6, {6, 6}, draws);
+      const auto partner = at::tensor(plan.partner);
+      EXPECT_TRUE(at::equal(b.other_labels, a.labels.index_select(0, partner)));
+      (plan.box.width > 0 ? pasted : summed)++;
+      if (plan.box.width > 0) continue;
+      const auto own = a.images.to(at::kDouble);
+      const auto expected = own * weight + own.index_select(0, partner) * (1 - weight);
+      EXPECT_LE((b.images.to(at::kDouble) - expected).abs().max().item<double>(), 0.501);
+    }
+  }
+  EXPECT_GT(pasted, 4);
+  EXPECT_GT(summed, 4);
+}
+
+TEST_F(MixedLoaderTest, DependsOnTheMicroBatchAndNotOnRanksOrThreads) {
+  config_.augment = mixing(0.8, 1);
+  const auto expected = make_rows(config_, spec_, 12, 0, 8, 1, 6);
+  for (const int ranks : {2, 3}) {
+    config_.workers = ranks + 1;
+    expect_equal(make_rows(config_, spec_, 12, 0, 8, ranks, 6 / ranks), expected);
+  }
+  EXPECT_FALSE(at::equal(at::cat(make_rows(config_, spec_, 12, 0, 8, 1, 3).images), at::cat(expected.images)));
+  const auto later = make_rows(config_, spec_, 12, 36, 1, 1, 6);
+  EXPECT_TRUE(at::equal(at::cat(later.images), at::cat(expected.images).narrow(0, 36, 12)));
+}
+
+TEST_F(MixedLoaderTest, RefusesWhatCannotBeMixed) {
+  const auto message = [&](const DataConfig& config, const BatchSpec& spec, std::int64_t micro_batch) -> std::string {
+    const CorpusSet corpora(config);
+    try {
+      Loader(corpora, config, spec, kSeed, {0, 1, 8, micro_batch});
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  config_.augment = mixing(0.8, 0);
+  EXPECT_EQ(message(config_, spec_, 8), "no error");
+  EXPECT_THAT(message(config_, spec_, 1), HasSubstr("one row has nobody to mix with"));
+  EXPECT_THAT(message(config_, images_only(), 8), HasSubstr("the objective does not take rows of two labels"));
+  config_.corpora.push_back(text_corpus(write_small_shards(folder_ / "more", {9})));
+  EXPECT_THAT(message(config_, spec_, 8), HasSubstr("data.augment.mix: corpus texts has no labels"));
+  config_.augment = mixing(0, 0);
+  EXPECT_EQ(message(config_, images_only(), 1), "no error");
 }
 
 // ---- bad records ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,20 @@ TEST(CrossEntropy, AgreesWithTorch) {
             1e-12);
 }
 
+TEST(CrossEntropy, RowsOfTwoLabels) {
+  const at::Tensor logits = draw({3}, {3, 4}), one = at::tensor({2, 0, 1}, at::kLong),
+                   two = at::tensor({0, 0, 3}, at::kLong);
+  const at::Tensor weight = at::tensor({0.3, 0.6, 1.0}, at::kDouble);
+  double expected = 0;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const at::Tensor log_share = logits[i] - logits[i].exp().sum().log();
+    const double w = weight[i].item<double>();
+    expected -= w * log_share[one[i].item<std::int64_t>()].item<double>() / 3;
+    expected -= (1 - w) * log_share[two[i].item<std::int64_t>()].item<double>() / 3;
+  }
+  EXPECT_NEAR(softmax_cross_entropy(logits, {one, two, weight}).total.item<double>(), expected, 1e-12);
+}
+
 TEST(CrossEntropy, RefusesLabelsOutOfRange) {
   EXPECT_THROW(softmax_cross_entropy(draw({1}, {2, 3}), at::tensor({0, -1}, at::kLong)), c10::Error);
   EXPECT_THROW(softmax_cross_entropy(draw({1}, {2, 3}), at::tensor({0, 3}, at::kLong)), c10::Error);

@@ -21,11 +21,25 @@ inline at::Tensor plain_target(const at::Tensor& labels_B) {
   return target;
 }
 
+/// T = Y Y' where row i of Y has weight_i at its label and the rest at its other label.
+inline at::Tensor plain_mixed_target(const at::Tensor& labels_B, const at::Tensor& other_B,
+                                     const at::Tensor& weight_B) {
+  const std::int64_t n = labels_B.size(0);
+  const std::int64_t classes = std::max(labels_B.max().item<std::int64_t>(), other_B.max().item<std::int64_t>()) + 1;
+  at::Tensor y = at::zeros({n, classes}, at::kDouble);
+  for (std::int64_t i = 0; i < n; ++i) {
+    y[i][labels_B[i].item<std::int64_t>()] += weight_B[i];
+    y[i][other_B[i].item<std::int64_t>()] += 1 - weight_B[i];
+  }
+  return y.matmul(y.t());
+}
+
 /// UniCL: half the mean of row losses plus half the mean of column losses. text_Kd: K / B texts an image, one below the
-/// other, each with its image's label.
+/// other, each with its image's label. `mixed` replaces the target of the labels.
 inline at::Tensor plain_unicl(const at::Tensor& image_Bd, const at::Tensor& text_Kd, const at::Tensor& labels_B,
-                              const at::Tensor& scale, bool rows = true, bool columns = true) {
-  const at::Tensor s = scale * image_Bd.matmul(text_Kd.t()), same = plain_target(labels_B);
+                              const at::Tensor& scale, bool rows = true, bool columns = true,
+                              const at::Tensor& mixed = {}) {
+  const at::Tensor s = scale * image_Bd.matmul(text_Kd.t()), same = mixed.defined() ? mixed : plain_target(labels_B);
   const std::int64_t images = s.size(0), texts = s.size(1);
   at::Tensor target = at::zeros({images, texts}, at::kDouble);
   for (std::int64_t j = 0; j < texts; ++j) target.select(1, j).copy_(same.select(1, j / (texts / images)));

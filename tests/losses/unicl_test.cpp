@@ -282,5 +282,56 @@ TEST(Unicl, RefusesShapesThatDoNotFit) {
   });
 }
 
+// ---- rows mixed of two labels --------------------------------------------------------------------------------------
+
+struct MixedBatch {
+  at::Tensor image = unit(draw({81}, {12, 5})), text = unit(draw({82}, {12, 5})),
+             log_scale = at::tensor(1.3, at::kDouble);
+  at::Tensor labels = at::tensor({4, 2, 2, 0, 1, 2, 5, 3, 0, 5, 2, 1}, at::kLong);
+  at::Tensor other =
+      at::tensor({2, 4, 2, 5, 0, 1, 3, 5, 1, 0, 2, 4}, at::kLong);  // rows 2 and 10: with their own class
+  at::Tensor weight = (draw({83}, {12}).abs() / 4).clamp(0.05, 0.95);
+
+  RankLoss loss(double shift = 0) const {
+    return [this, shift](const auto& image_bd, const auto& text_bd, const auto& labels_b, const auto& scale,
+                         Collectives& comm) {
+      const RowLabels mixed(labels_b, local_rows(other, comm), local_rows(weight + shift, comm));
+      return unicl_loss(image_bd, text_bd, mixed, scale, comm);
+    };
+  }
+};
+
+TEST(UniclMixed, PlainFormulaOnOneToFourRanks) {
+  const MixedBatch batch;
+  const at::Tensor target = plain_mixed_target(batch.labels, batch.other, batch.weight);
+  const at::Tensor image = leaf(batch.image), text = leaf(batch.text), log_scale = leaf(batch.log_scale);
+  const at::Tensor expected = plain_unicl(image, text, batch.labels, log_scale.exp(), true, true, target);
+  expected.backward();
+  for (const int size : {1, 2, 3, 4}) {
+    const RankResults r = on_ranks(size, batch.image, batch.text, batch.labels, batch.log_scale, batch.loss());
+    EXPECT_LT(difference(r.mean_loss(), expected), kExact) << size;
+    EXPECT_LT(difference(r.mean_log_scale_grad(), log_scale.grad()), kExact) << size;
+    EXPECT_LT(difference(r.image_grad_Bd / size, image.grad()), kExact) << size;
+    EXPECT_LT(difference(r.text_grad_Bd / size, text.grad()), kExact) << size;
+  }
+  const RankResults wrong = on_ranks(2, batch.image, batch.text, batch.labels, batch.log_scale, batch.loss(0.02));
+  EXPECT_GT(difference(wrong.mean_loss(), expected), 1e-5);
+}
+
+TEST(UniclMixed, WeightOneIsTheUnmixedLoss) {
+  MixedBatch batch;
+  batch.weight = at::ones({12}, at::kDouble);
+  const RankResults mixed = on_ranks(2, batch.image, batch.text, batch.labels, batch.log_scale, batch.loss());
+  const RankResults plain = on_ranks(2, batch.image, batch.text, batch.labels, batch.log_scale, unicl());
+  EXPECT_LT(difference(mixed.mean_loss(), plain.mean_loss()), kExact);
+  EXPECT_LT(difference(mixed.image_grad_Bd, plain.image_grad_Bd), kExact);
+}
+
+TEST(UniclMixed, RowsWithoutLabelAreRefused) {
+  MixedBatch batch;
+  batch.labels[3] = kNoLabel;
+  EXPECT_THROW(on_ranks(1, batch.image, batch.text, batch.labels, batch.log_scale, batch.loss()), c10::Error);
+}
+
 }  // namespace
 }  // namespace triptych

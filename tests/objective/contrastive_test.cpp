@@ -16,13 +16,14 @@ namespace {
 constexpr double kClose = 1e-11;
 
 /// The whole batch in one piece: towers, plain formula, one backward.
-StepResult reference(const ModelConfig& config, const Batch& batch, const at::Tensor& labels_B) {
+StepResult reference(const ModelConfig& config, const Batch& batch, const at::Tensor& labels_B,
+                     const at::Tensor& mixed_target = {}) {
   DualEncoder model(config, Initializer(kSeed));
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
   const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
   const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
-  const at::Tensor loss = plain_unicl(image, text, labels_B, model.logit_scale().exp());
+  const at::Tensor loss = plain_unicl(image, text, labels_B, model.logit_scale().exp(), true, true, mixed_target);
   loss.backward();
   return {loss.item<double>(), gradients_of(model), 0};
 }
@@ -72,6 +73,16 @@ TEST(Contrastive, CaptionsReachTheLoaderAndOthersRefuseThem) {
       EXPECT_NE(std::string(error.what()).find("data.captions.all_positive: is 3"), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(Contrastive, UniclWithMixedRows) {
+  Batch batch = global_batch(true);
+  batch.other_labels = batch.labels.flip(0);
+  batch.mix_weights = (draw({31}, {kRows}).abs() / 3).clamp(0.1, 0.9).to(at::kFloat);
+  const at::Tensor target = plain_mixed_target(batch.labels, batch.other_labels, batch.mix_weights.to(at::kDouble));
+  const StepResult expected = reference(tiny_model(), batch, batch.labels, target);
+  for (const int size : {1, 2, 3}) expect_equal(step_on_ranks(size, 2, UniclConfig{}, tiny_model(), batch), expected);
+  EXPECT_GT(std::abs(expected.loss - reference(tiny_model(), batch, batch.labels).loss), 1e-3);
 }
 
 TEST(Contrastive, FlatSyncGivesTheSameBits) {

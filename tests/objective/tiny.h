@@ -74,6 +74,10 @@ inline Batch rows(const Batch& batch, std::int64_t first, std::int64_t count) {
   part.images = batch.images.narrow(0, first, count);
   part.tokens = batch.tokens.narrow(0, first, count);
   part.labels = batch.labels.narrow(0, first, count);
+  if (batch.mix_weights.defined()) {
+    part.other_labels = batch.other_labels.narrow(0, first, count);
+    part.mix_weights = batch.mix_weights.narrow(0, first, count);
+  }
   part.sample_ids = batch.sample_ids.narrow(0, first, count);
   part.first_position = batch.first_position + first;
   return part;

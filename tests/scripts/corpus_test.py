@@ -10,7 +10,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 from PIL import Image
 
-from corpus import clipart, emoji, picture, shards
+from corpus import clipart, emoji, photos, picture, shards
 from corpus.record import Record, split_of
 
 
@@ -104,6 +104,27 @@ class Shards(unittest.TestCase):
                     i = int(members[f"{key}.json"].decode().split('"n')[2].split('"')[0])
                     self.assertEqual(members[f"{key}.cls"].decode(), str(i % 3))
             self.assertEqual(rows, 1200)
+
+
+class Photos(unittest.TestCase):
+    def test_scenes_have_their_size_and_the_same_bytes_twice(self):
+        clipart = [(Image.linear_gradient("L").resize((200, 160)).convert("RGB"), "a ramp"), (Image.new("RGB", (40, 90), (200, 20, 20)), "a post")]
+        with tempfile.TemporaryDirectory() as temp:
+            folder = pathlib.Path(temp) / "photos-500"
+            summary = photos.write(folder, clipart, 3)
+            first = (folder / "train-000.tar").read_bytes()
+            photos.write(folder, clipart, 3)
+            self.assertEqual(first, (folder / "train-000.tar").read_bytes())
+            self.assertEqual([p.name for p in folder.iterdir()], ["train-000.tar"])
+            self.assertEqual(summary["records"], 3)
+            self.assertAlmostEqual(summary["bytes_a_pixel"], 0.58, delta=0.1)
+            with tarfile.open(folder / "train-000.tar") as shard:
+                members = {m.name: shard.extractfile(m).read() for m in shard}
+            self.assertEqual(len(members), 6)
+            image = Image.open(io.BytesIO(members["photos-500-00001.jpg"]))
+            self.assertEqual((image.size, image.format, image.layer[0][1:3]), ((500, 375), "JPEG", (2, 2)))
+            self.assertEqual(len(members["photos-500-00001.txt"].decode().split("; ")), 3)
+            self.assertNotEqual(members["photos-500-00001.jpg"], members["photos-500-00002.jpg"])
 
 
 if __name__ == "__main__":
