@@ -17,6 +17,7 @@ struct CorpusConfig {
   std::string label_key = "cls";
   double weight = 1;
   std::string index_dir;
+  std::string phrases;
 
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
@@ -34,6 +35,7 @@ struct CorpusConfig {
     field(
         "index_dir", c.index_dir,
         "where index files of this corpus are written; empty: data.index_dir (training), beside each shard (held-out)");
+    field("phrases", c.phrases, "image_text: file of the captions' noun phrases, made by `triptych data phrases`");
   }
 };
 

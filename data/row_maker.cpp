@@ -59,7 +59,7 @@ RowMaker::RowMaker(const CorpusSet& corpora, const DataConfig& config, const Bat
     : corpora_(corpora), augment_(config.augment), decode_(config.decode), spec_(spec), seed_(seed) {
   check_spec(corpora, spec);
   if (!spec.text) return;
-  tokenizer_ = make_tokenizer(spec.form.tokenizer);
+  tokenizer_ = make_tokenizer(spec.form.tokenizer, spec.form.clean);
   prompts_ = load_prompts(config.prompts);
 }
 
