@@ -157,6 +157,9 @@ ExitCode verify(const TrainConfig& config, const std::vector<CorpusConfig>& corp
 }  // namespace
 
 ExitCode run_command(const DataArguments& arguments) {
+  const bool for_phrases = !arguments.import_file.empty() || !arguments.export_file.empty() || arguments.threads > 0;
+  if (for_phrases && arguments.action != "phrases")
+    throw ConfigError("data " + arguments.action + ": --threads, --import and --export belong to `data phrases`");
   const auto config = load_config<TrainConfig>(arguments.config, arguments.set);
   const auto corpora = chosen_corpora(config, arguments.corpus);
   if (arguments.action == "verify") return verify(config, corpora, arguments.format);

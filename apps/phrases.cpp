@@ -20,8 +20,8 @@ std::string progress_line(const std::string& name, const PhraseCounts& counts, s
 }
 
 Json row_of(const CorpusConfig& config, const std::string& file, const PhraseCounts& counts, int threads) {
-  Json row = {{"corpus", config.name},     {"file", file},
-              {"records", counts.records}, {"kept", counts.kept},
+  Json row = {{"corpus", config.name},       {"file", file},
+              {"records", counts.records},   {"kept", counts.kept},
               {"unusable", counts.unusable}, {"captions", counts.captions}};
   row["phrases"] = counts.phrases;
   row["seconds"] = counts.seconds;
@@ -64,8 +64,9 @@ Json make_phrases(const DataArguments& arguments, const std::vector<CorpusConfig
   for (const auto& corpus : corpora)
     if (!corpus.phrases.empty()) chosen.push_back(corpus);
   if (chosen.empty())
-    throw ConfigError("data phrases: no corpus names the file that is to be written; give it, as in "
-                      "--set data.corpora.0.phrases=captions.phrases");
+    throw ConfigError(
+        "data phrases: no corpus names the file that is to be written; give it, as in "
+        "--set data.corpora.0.phrases=captions.phrases");
   if (!arguments.import_file.empty()) {
     require_one(chosen, "--import");
     const auto corpus = open_corpus(chosen.front());

@@ -29,8 +29,9 @@ double seconds_since(Clock::time_point start) {
 
 void require_captions(const Corpus& corpus) {
   if (corpus.config().kind == "image_text") return;
-  throw ConfigError("corpus " + printable(corpus.config().name) + ": phrases are found in captions, but this corpus is " +
-                    corpus.config().kind + "; choose one of kind image_text with --corpus");
+  throw ConfigError("corpus " + printable(corpus.config().name) +
+                    ": phrases are found in captions, but this corpus is " + corpus.config().kind +
+                    "; choose one of kind image_text with --corpus");
 }
 
 /// Nothing: the record cannot be read.

@@ -22,16 +22,16 @@ struct PhraseCounts {
 /// Told after every piece of work.
 using PhraseProgress = std::function<void(const PhraseCounts& so_far, std::int64_t records_of_corpus)>;
 
-/// Parses all captions of an image_text corpus on `workers` threads and writes `path`. Goes on where an interrupted call
-/// stopped; the file is the same. Throws ConfigError (no captions, no dictionary, another writer), StorageError.
+/// Parses all captions of an image_text corpus on `workers` threads and writes `path`. Goes on where an interrupted
+/// call stopped; the file is the same. Throws ConfigError (no captions, no dictionary, another writer), StorageError.
 PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int workers, const PhraseProgress& progress);
 
 /// Writes one JSON object a record: {"record": 0, "captions": ["..."]}; records that cannot be read are left out.
 PhraseCounts export_captions(const Corpus& corpus, const std::string& json_lines);
 
 /// Reads {"record": 0, "phrases": [[[begin, end], ...], ...]} a line, records ascending, one list of spans a caption,
-/// bytes of the raw caption; "captions", where it stands, must equal the corpus. Records without a line have no phrases.
-/// Throws DataError naming the line.
+/// bytes of the raw caption; "captions", where it stands, must equal the corpus. Records without a line have no
+/// phrases. Throws DataError naming the line.
 PhraseCounts import_phrases(const Corpus& corpus, const std::string& json_lines, const std::string& path);
 
 }  // namespace triptych

@@ -63,8 +63,8 @@ bool is_chinese(char32_t c) {
                                                                {0x2b740, 0x2b81f},
                                                                {0x2b820, 0x2ceaf},
                                                                {0x2f800, 0x2fa1f}}};
-  return c >= 0x3400 && std::any_of(kBlocks.begin(), kBlocks.end(),
-                                    [&](const auto& block) { return c >= block[0] && c <= block[1]; });
+  return c >= 0x3400 &&
+         std::any_of(kBlocks.begin(), kBlocks.end(), [&](const auto& block) { return c >= block[0] && c <= block[1]; });
 }
 
 const icu::Normalizer2& canonical() {
@@ -96,9 +96,9 @@ const Special* special_at(const Characters& text, std::size_t at) {
   for (const auto& special : kSpecials) {
     const auto size = special.name.size();
     const bool equal =
-        at + size <= text.size() && std::equal(special.name.begin(), special.name.end(),
-                                               text.begin() + static_cast<std::ptrdiff_t>(at),
-                                               [](char a, const Character& b) { return char32_t(a) == b.code; });
+        at + size <= text.size() &&
+        std::equal(special.name.begin(), special.name.end(), text.begin() + static_cast<std::ptrdiff_t>(at),
+                   [](char a, const Character& b) { return char32_t(a) == b.code; });
     if (equal) return &special;
   }
   return nullptr;
@@ -107,8 +107,8 @@ const Special* special_at(const Characters& text, std::size_t at) {
 }  // namespace
 
 struct BertWordPiece::Vocabulary {
-  PieceIds starts, inner;     // pieces that begin a word; those written with ## in front, without it
-  std::size_t longest = 0;    // bytes of the longest piece
+  PieceIds starts, inner;   // pieces that begin a word; those written with ## in front, without it
+  std::size_t longest = 0;  // bytes of the longest piece
   std::int64_t size = 0;
   void add(std::string_view piece) {
     const bool is_inner = piece.size() > 2 && piece.starts_with("##");

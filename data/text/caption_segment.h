@@ -8,8 +8,8 @@
 
 namespace triptych {
 
-/// Bytes [begin, begin + text.size()) of a caption, ready for a parser of English: white space is written as spaces, and
-/// letters of a segment that is all capitals are small. Byte i of `text` stands for byte begin + i of the caption.
+/// Bytes [begin, begin + text.size()) of a caption, ready for a parser of English: white space is written as spaces,
+/// and letters of a segment that is all capitals are small. Byte i of `text` stands for byte begin + i of the caption.
 struct CaptionSegment {
   std::uint32_t begin = 0;
   std::string text;

@@ -20,8 +20,9 @@ constexpr char kSubscript = '\3';  // between a word and its class in the dictio
 
 // Links inside a base noun phrase, by the capitals of their names: adjectives, nouns before nouns, determiners, adverbs
 // of adjectives, names of several words, numbers, possessives, a before a vowel, superlatives.
-constexpr auto kInsidePhrase = std::to_array<std::string_view>(
-    {"A", "AA", "AJ", "AL", "AN", "D", "DD", "DG", "DT", "EA", "EE", "G", "GN", "L", "NA", "ND", "NM", "NN", "PH", "YP", "YS"});
+constexpr auto kInsidePhrase =
+    std::to_array<std::string_view>({"A", "AA", "AJ", "AL", "AN", "D",  "DD", "DG", "DT", "EA", "EE",
+                                     "G", "GN", "L",  "NA", "ND", "NM", "NN", "PH", "YP", "YS"});
 
 struct DeleteOptions {
   void operator()(Parse_Options options) const { parse_options_delete(options); }

@@ -17,10 +17,10 @@ class LinkParser {
   LinkParser();
   ~LinkParser();
 
-  /// Base noun phrases of a segment: a noun with the determiners, adjectives, possessives and nouns before it, as linked
-  /// by the cheapest linkage that is no command (a caption describes); disjoint, in order, counted from the start of the
-  /// segment. Nothing when the segment has more than 24 words or a word of more than 60 bytes, when it has no complete
-  /// linkage, or when parsing takes a thread more than a second. Thread safe.
+  /// Base noun phrases of a segment: a noun with the determiners, adjectives, possessives and nouns before it, as
+  /// linked by the cheapest linkage that is no command (a caption describes); disjoint, in order, counted from the
+  /// start of the segment. Nothing when the segment has more than 24 words or a word of more than 60 bytes, when it has
+  /// no complete linkage, or when parsing takes a thread more than a second. Thread safe.
   std::optional<std::vector<ByteSpan>> noun_phrases(const CaptionSegment& segment) const;
   /// What the dictionary has under this spelling. Thread safe.
   WordClasses classes(const std::string& word) const;

@@ -11,20 +11,20 @@ namespace triptych {
 namespace {
 
 constexpr auto kDeterminers = std::to_array<std::string_view>(
-    {"a",     "all",   "an",   "another", "any",    "both",  "each", "eight", "every", "few",  "five",
-     "four",  "her",   "his",  "its",     "many",   "most",  "my",   "nine",  "no",    "one",  "our",
-     "seven", "several", "six", "some",   "ten",    "that",  "the",  "their", "these", "this", "those",
-     "three", "two",   "your"});
+    {"a",   "all",  "an",  "another", "any",  "both",  "each",  "eight", "every", "few",   "five",  "four",
+     "her", "his",  "its", "many",    "most", "my",    "nine",  "no",    "one",   "our",   "seven", "several",
+     "six", "some", "ten", "that",    "the",  "their", "these", "this",  "those", "three", "two",   "your"});
 
 // Words of closed classes that some dictionary also has as nouns or names.
 constexpr auto kNoPart = std::to_array<std::string_view>(
-    {"about", "above", "across", "after", "against", "along", "also",  "among", "and",  "are",  "around", "as",
-     "at",    "be",    "been",   "behind", "below",  "beside", "between", "but", "by",  "can",  "do",     "down",
-     "during", "for",  "from",   "had",   "has",     "have",  "he",    "how",   "i",    "if",   "in",     "inside",
-     "into",  "is",    "it",     "like",  "me",      "near",  "next",  "not",   "of",   "off",  "on",     "onto",
-     "or",    "out",   "outside", "over", "per",     "she",   "so",    "than",  "them", "then", "there",  "they",
-     "through", "to",  "toward", "towards", "under", "up",    "us",    "very",  "via",  "was",  "we",     "were",
-     "what",  "when",  "where",  "which", "while",   "who",   "with",  "within", "without", "you"});
+    {"about", "above", "across", "after",   "against", "along",   "also",    "among",   "and",     "are",   "around",
+     "as",    "at",    "be",     "been",    "behind",  "below",   "beside",  "between", "but",     "by",    "can",
+     "do",    "down",  "during", "for",     "from",    "had",     "has",     "have",    "he",      "how",   "i",
+     "if",    "in",    "inside", "into",    "is",      "it",      "like",    "me",      "near",    "next",  "not",
+     "of",    "off",   "on",     "onto",    "or",      "out",     "outside", "over",    "per",     "she",   "so",
+     "than",  "them",  "then",   "there",   "they",    "through", "to",      "toward",  "towards", "under", "up",
+     "us",    "very",  "via",    "was",     "we",      "were",    "what",    "when",    "where",   "which", "while",
+     "who",   "with",  "within", "without", "you"});
 
 enum class Role { kDeterminer, kModifier, kNoun, kBreak };
 

@@ -13,9 +13,9 @@ class NounPhraseFinder {
  public:
   /// Loads the parser's dictionary. Throws ConfigError when it is missing.
   NounPhraseFinder() = default;
-  /// Bytes of base noun phrases in the raw caption: disjoint, in order, on character boundaries, not empty. Each segment
-  /// of the caption is parsed by itself; one that cannot be parsed is cut into chunks by word classes. Invalid UTF-8
-  /// separates segments. Thread safe.
+  /// Bytes of base noun phrases in the raw caption: disjoint, in order, on character boundaries, not empty. Each
+  /// segment of the caption is parsed by itself; one that cannot be parsed is cut into chunks by word classes. Invalid
+  /// UTF-8 separates segments. Thread safe.
   std::vector<ByteSpan> find(std::string_view caption) const;
   /// What decides the spans: the parser's version and that of these rules.
   std::string version() const;

@@ -180,7 +180,8 @@ PhraseFile::PhraseFile(const std::string& path) : file_(path) {
     fail("its header is damaged");
   source_ = {header.corpus, header.finder, static_cast<std::int64_t>(header.records)};
   constexpr std::uint64_t kTrailer = 2 * sizeof(std::uint64_t);
-  // Each block is longer than its entry in the table, so a count that the file's size allows can be trusted with memory.
+  // Each block is longer than its entry in the table, so a count that the file's size allows can be trusted with
+  // memory.
   if (source_.records < 0 || header.records / kBlock > size / sizeof(std::uint64_t)) fail("its header is damaged");
   const auto entries = static_cast<std::uint64_t>(block_count(source_.records)) + 1;
   const auto table_bytes = entries * sizeof(std::uint64_t);
@@ -250,7 +251,8 @@ PhraseWriter::PhraseWriter(std::filesystem::path path, const PhraseSource& sourc
 void PhraseWriter::recover(Left left) {
   const InputFile part(part_.string());
   const auto header = header_of(source_);
-  const auto head = read_bytes(part, 0, std::min<std::uint64_t>(sizeof(header), static_cast<std::uint64_t>(part.size())));
+  const auto head =
+      read_bytes(part, 0, std::min<std::uint64_t>(sizeof(header), static_cast<std::uint64_t>(part.size())));
   const bool same = head.size() == sizeof(header) && std::memcmp(head.data(), &header, sizeof(header)) == 0;
   block_begins_ = {sizeof(header)};
   while (same && left == Left::kKeep && next_ < source_.records) {

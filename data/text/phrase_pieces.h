@@ -17,8 +17,8 @@ struct TokenSpan {
 
 /// Where each phrase stands in a row that holds [CLS] at 0 and then `pieces`, as many as have a position below
 /// `positions` (those that a following [SEP] leaves). A piece belongs to a phrase when they share a byte. Left out: a
-/// phrase without a piece (cleaning took it away), one that the row's end cuts, one with the place of an earlier one. In
-/// the order of `phrases`.
+/// phrase without a piece (cleaning took it away), one that the row's end cuts, one with the place of an earlier one.
+/// In the order of `phrases`.
 std::vector<TokenSpan> phrase_positions(std::span<const ByteSpan> phrases, std::span<const WordPiece> pieces,
                                         std::int64_t positions);
 

@@ -15,9 +15,12 @@ TextClean text_clean(const std::string& name) {
 
 Characters clean_text(std::string_view text, TextClean clean) {
   switch (clean) {
-    case TextClean::kTclCaption: return tcl_caption(text);
-    case TextClean::kTclQuestion: return tcl_question(text);
-    case TextClean::kNone: break;
+    case TextClean::kTclCaption:
+      return tcl_caption(text);
+    case TextClean::kTclQuestion:
+      return tcl_question(text);
+    case TextClean::kNone:
+      break;
   }
   return decode_utf8(text);
 }

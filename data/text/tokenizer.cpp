@@ -36,7 +36,8 @@ std::shared_ptr<const Tokenizer> plain_tokenizer(const std::string& name) {
 /// A tokenizer that sees clean text.
 class CleaningTokenizer : public Tokenizer {
  public:
-  CleaningTokenizer(std::shared_ptr<const Tokenizer> inner, TextClean clean) : inner_(std::move(inner)), clean_(clean) {}
+  CleaningTokenizer(std::shared_ptr<const Tokenizer> inner, TextClean clean)
+      : inner_(std::move(inner)), clean_(clean) {}
   std::int64_t vocabulary_size() const override { return inner_->vocabulary_size(); }
   std::vector<std::int64_t> encode(std::string_view text) const override { return inner_->encode(cleaned(text)); }
   void encode_row(std::string_view text, std::span<std::int64_t> row) const override {

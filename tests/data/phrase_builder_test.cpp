@@ -37,10 +37,12 @@ std::unique_ptr<Corpus> corpus_of(const TempDir& dir, int records, std::vector<s
   return open_corpus(config);
 }
 
-std::vector<std::string> phrases(const PhraseFile& file, const Corpus& corpus, std::int64_t record, std::size_t caption) {
+std::vector<std::string> phrases(const PhraseFile& file, const Corpus& corpus, std::int64_t record,
+                                 std::size_t caption) {
   const auto text = corpus.read(record).captions.at(caption);
   std::vector<std::string> found;
-  for (const auto& span : file.spans(record, caption, text)) found.push_back(text.substr(span.begin, span.end - span.begin));
+  for (const auto& span : file.spans(record, caption, text))
+    found.push_back(text.substr(span.begin, span.end - span.begin));
   return found;
 }
 
@@ -151,7 +153,9 @@ TEST(ImportPhrases, NamesTheLineThatIsWrong) {
   const auto corpus = corpus_of(dir, 7, {"txt"});
   const auto lines = (dir / "lines.jsonl").string(), path = (dir / "p").string();
   const auto refused = [&](const std::string& second) {
-    std::ofstream(lines) << R"({"record": 0, "phrases": [[]]})" << "\n" << second << "\n";
+    std::ofstream(lines) << R"({"record": 0, "phrases": [[]]})"
+                         << "\n"
+                         << second << "\n";
     const auto message = error_of<DataError>([&] { import_phrases(*corpus, lines, path); });
     EXPECT_THAT(message, HasSubstr("lines.jsonl:2: "));
     return message;

@@ -42,8 +42,8 @@ Ids row_of(const Tokenizer& of, std::string_view text, std::size_t length) {
 }
 
 std::string random_text(RandomStream& draws) {
-  const std::string parts[] = {"a",  "dog", " ", "\xff", "é",  "中", "\u200d", "e\u0301", "한",      "[MASK]", "[",
-                               "##", "-",   "!", "\xe4", "\n", "İ",  "Σ",      "😀",      "\u00a0", "Straße", "un"};
+  const std::string parts[] = {"a",  "dog", " ", "\xff", "é",  "中", "\u200d", "e\u0301", "한",     "[MASK]", "[",
+                               "##", "-",   "!", "\xe4", "\n", "İ",  "Σ",      "😀",       "\u00a0", "Straße", "un"};
   std::string text;
   for (auto n = draws.below(30); n > 0; --n) text += parts[static_cast<std::size_t>(draws.below(std::size(parts)))];
   return text;
@@ -54,7 +54,8 @@ TEST(BertWordPiece, GoldenIds) {
   const auto texts = golden.texts("text");
   const auto ids = golden.lists("bert.wordpiece");
   ASSERT_EQ(texts.size(), 300u);
-  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(tokenizer().encode(texts[i]), ids[i]) << i << ": " << texts[i];
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    EXPECT_EQ(tokenizer().encode(texts[i]), ids[i]) << i << ": " << texts[i];
 }
 
 // A whole-word lower case would make the final sigma, and special tokens would be text: two golden rows tell.
@@ -94,11 +95,14 @@ TEST(BertWordPiece, LongWordsAreUnknownAsAWhole) {
   std::string accents;  // counted after marks are gone
   for (int i = 0; i < 100; ++i) accents += "e\u0301";
   EXPECT_NE(tokenizer().encode(accents), Ids{BertWordPiece::kUnknown});
-  EXPECT_EQ(tokenizer().encode("x\u20ac\u20acq\u2603 a"), (Ids{BertWordPiece::kUnknown, 1037}));  // one part is in no piece
+  EXPECT_EQ(tokenizer().encode("x\u20ac\u20acq\u2603 a"),
+            (Ids{BertWordPiece::kUnknown, 1037}));  // one part is in no piece
 }
 
 TEST(BertWordPiece, InvalidBytesVanish) {
-  EXPECT_EQ(tokenizer().encode("a c\xff\xfe" "at"), tokenizer().encode("a cat"));
+  EXPECT_EQ(tokenizer().encode("a c\xff\xfe"
+                               "at"),
+            tokenizer().encode("a cat"));
   EXPECT_EQ(tokenizer().encode("cat \xe4\xb8"), tokenizer().encode("cat"));
   EXPECT_EQ(tokenizer().encode("\xed\xa0\x80"), Ids{});
   RandomStream draws(random_key(4, Purpose::kTest));

@@ -38,7 +38,8 @@ TEST(ClipBpe, GoldenIdsWithoutFtfy) {
   const auto texts = golden.texts("text");
   const auto ids = golden.lists("clip.full_without_ftfy");
   ASSERT_EQ(texts.size(), 300u);
-  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(tokenizer().encode(texts[i]), ids[i]) << i << ": " << texts[i];
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    EXPECT_EQ(tokenizer().encode(texts[i]), ids[i]) << i << ": " << texts[i];
 }
 
 TEST(ClipBpe, GoldenRowsWhereFtfyChangesNothing) {
@@ -76,9 +77,9 @@ TEST(ClipBpe, StringsThatFtfyChanges) {
     same_text += clip_clean(texts[i]) == clean[i];
     same_ids += tokenizer().encode(texts[i]) == with_ftfy[i];
   }
-  std::printf("ftfy changes %zu of %zu golden strings; of these %zu are cleaned alike, %zu have the same ids\n", strings,
-              texts.size(), same_text, same_ids);
-  EXPECT_EQ(strings, 22u);
+  std::printf("ftfy changes %zu of %zu golden strings; of these %zu are cleaned alike, %zu have the same ids\n",
+              strings, texts.size(), same_text, same_ids);
+  EXPECT_EQ(strings, 23u);
   EXPECT_EQ(same_text, 0u);
   EXPECT_EQ(same_ids, 0u);
 }

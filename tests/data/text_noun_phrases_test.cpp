@@ -46,7 +46,9 @@ TEST(CaptionSegments, EndWherePhrasesEnd) {
   EXPECT_THAT(segments("A RED BUS, A Bus"), ElementsAre("a red bus", "A Bus"));
   EXPECT_THAT(segments(" ,. -- ... "), IsEmpty());
   EXPECT_THAT(segments(""), IsEmpty());
-  EXPECT_THAT(segments("dog\xff" "cat \xe4\xb8 bird"), ElementsAre("dog", "cat", "bird"));
+  EXPECT_THAT(segments("dog\xff"
+                       "cat \xe4\xb8 bird"),
+              ElementsAre("dog", "cat", "bird"));
 }
 
 TEST(CaptionSegments, BytesStandForBytesOfTheCaption) {
@@ -128,8 +130,9 @@ TEST(NounPhrases, NothingWhereThereIsNone) {
 }
 
 TEST(NounPhrases, AreDisjointAndOnCharacterBoundaries) {
-  const Texts parts = {"a",    "red", "dog",  " ",  " ",    " ",  ", ", "\xff", "é",    "été", "with", "the", "’s", "'s",
-                       "\xe4", "中",  "Bus ", "\n", "x-ray ", "[", "]",  "&",    "$5 ", "%",   "U.S. ", "is ", "%s", "\x03"};
+  const Texts parts = {"a",    "red", "dog", " ",  " ",     " ",   ", ",   "\xff", "é",      "été",
+                       "with", "the", "’s",  "'s", "\xe4",  "中",  "Bus ", "\n",   "x-ray ", "[",
+                       "]",    "&",   "$5 ", "%",  "U.S. ", "is ", "%s",   "\x03"};
   RandomStream draws(random_key(8, Purpose::kTest));
   std::size_t found = 0;
   for (int trial = 0; trial < 400; ++trial) {

@@ -147,7 +147,9 @@ TEST(PhraseFile, WhatBelongsToAnotherSourceIsNotKept) {
 TEST(PhraseFile, OneWriterAtATime) {
   const TempDir dir;
   const PhraseWriter first(dir / "p", {11, 22, 300});
-  EXPECT_THAT(error_of<ConfigError>([&] { PhraseWriter second(dir / "p", {11, 22, 300}); }),
+  EXPECT_THAT(error_of<ConfigError>([&] {
+                PhraseWriter second(dir / "p", {11, 22, 300});
+              }),
               HasSubstr("another process"));
   EXPECT_THROW(PhraseWriter(dir / "none" / "p", {11, 22, 300}), StorageError);
 }

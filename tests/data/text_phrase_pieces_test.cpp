@@ -29,11 +29,11 @@ ByteSpan span_of(const std::string& caption, const std::string& phrase) {
 TEST(PhrasePositions, CountTheFirstTokenAndFollowPieces) {
   const std::string caption = "a red bus, unaffable people";
   const auto pieces = caption_pieces(tokenizer(), caption, TextClean::kNone);
-  ASSERT_EQ(pieces.size(), 9u);  // a red bus , un ##af ##fa ##ble people
+  ASSERT_EQ(pieces.size(), 8u);  // a red bus , una ##ffa ##ble people
   const std::vector<ByteSpan> phrases = {span_of(caption, "a red bus"), span_of(caption, "unaffable people")};
-  EXPECT_THAT(phrase_positions(phrases, pieces, 25), ElementsAre(TokenSpan{1, 4}, TokenSpan{5, 10}));
-  EXPECT_THAT(phrase_positions(phrases, pieces, 10), ElementsAre(TokenSpan{1, 4}, TokenSpan{5, 10}));
-  EXPECT_THAT(phrase_positions(phrases, pieces, 9), ElementsAre(TokenSpan{1, 4}));  // the row's end cuts it
+  EXPECT_THAT(phrase_positions(phrases, pieces, 25), ElementsAre(TokenSpan{1, 4}, TokenSpan{5, 9}));
+  EXPECT_THAT(phrase_positions(phrases, pieces, 9), ElementsAre(TokenSpan{1, 4}, TokenSpan{5, 9}));
+  EXPECT_THAT(phrase_positions(phrases, pieces, 8), ElementsAre(TokenSpan{1, 4}));  // the row's end cuts it
   EXPECT_THAT(phrase_positions(phrases, pieces, 3), IsEmpty());
   EXPECT_THAT(phrase_positions({}, pieces, 25), IsEmpty());
   EXPECT_THAT(phrase_positions(phrases, {}, 25), IsEmpty());
@@ -72,7 +72,8 @@ TEST(PhrasePositions, EqualThePlainRule) {
     for (int trial = 0; trial < 10 && !text.empty(); ++trial) {
       const auto begin = static_cast<std::uint32_t>(draws.below(static_cast<std::int64_t>(text.size())));
       const auto left = static_cast<std::int64_t>(text.size()) - begin;
-      const ByteSpan phrase{begin, begin + 1 + static_cast<std::uint32_t>(draws.below(std::min<std::int64_t>(left, 20)))};
+      const ByteSpan phrase{begin,
+                            begin + 1 + static_cast<std::uint32_t>(draws.below(std::min<std::int64_t>(left, 20)))};
       std::vector<std::int64_t> members;
       for (std::size_t i = 0; i < pieces.size(); ++i)
         if (pieces[i].source.begin < phrase.end && phrase.begin < pieces[i].source.end)

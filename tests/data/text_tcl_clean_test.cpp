@@ -17,7 +17,8 @@ using Ids = std::vector<std::int64_t>;
 
 TEST(TclClean, GoldenCaptionsAndQuestions) {
   const GoldenFile golden("tokenizers");
-  const auto texts = golden.texts("text"), captions = golden.texts("tcl.caption"), questions = golden.texts("tcl.question");
+  const auto texts = golden.texts("text"), captions = golden.texts("tcl.caption"),
+             questions = golden.texts("tcl.question");
   ASSERT_EQ(texts.size(), 300u);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     EXPECT_EQ(encode_utf8(tcl_caption(texts[i])), captions[i]) << i << ": " << texts[i];
