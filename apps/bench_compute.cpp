@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <functional>
 
@@ -106,7 +107,7 @@ struct LossWork {
 };
 
 /// One rank's rows, cut into micro-batches as the loader cuts them.
-std::vector<Batch> made_up_batches(const StepPlan& plan, const BatchSpec& spec, std::int64_t vocabulary, int rank) {
+std::vector<Batch> made_up_batches(const StepPlan& plan, const BatchSpec& spec, int rank) {
   std::vector<Batch> batches;
   RandomStream draws(random_key(kSeed, Purpose::kTest, {3, static_cast<std::uint64_t>(rank)}));
   for (std::int64_t first = 0; first < plan.local_batch; first += plan.micro_batch) {
@@ -117,12 +118,17 @@ std::vector<Batch> made_up_batches(const StepPlan& plan, const BatchSpec& spec, 
     for (std::int64_t i = 0; i < batch.images.numel(); ++i) pixels[i] = static_cast<std::uint8_t>(draws.bits() & 0xFF);
     if (spec.text) {
       batch.tokens = at::zeros({rows, spec.captions, spec.form.context}, at::kLong);
-      // Start token, words, the end token: as CLIP's vocabulary has them, the two largest ids.
-      batch.tokens.select(2, 0).fill_(vocabulary - 2);
+      // The row of an empty text has the special tokens; words of ids that are no special tokens go between them.
+      const auto tokenizer = make_tokenizer(spec.form.tokenizer);
+      constexpr std::int64_t kFirstWord = 1000;  // below stand [CLS], [SEP] and such in BERT's vocabulary
+      std::array<std::int64_t, 2> ends{};
+      tokenizer->encode_row("", ends);
       const auto words = std::min<std::int64_t>(16, spec.form.context - 2);
+      const auto ids = at::arange(rows * spec.captions * words, at::kLong);
       auto span = batch.tokens.narrow(2, 1, words);
-      span.copy_(at::arange(rows * spec.captions * words, at::kLong).remainder(vocabulary - 2).view_as(span));
-      batch.tokens.select(2, 1 + words).fill_(vocabulary - 1);
+      span.copy_(ids.remainder(tokenizer->vocabulary_size() - 2 - kFirstWord).add(kFirstWord).view_as(span));
+      batch.tokens.select(2, 0).fill_(ends[0]);
+      batch.tokens.select(2, 1 + words).fill_(ends[1]);
     }
     batch.labels = made_up_labels(rows);
     batch.sample_ids = at::arange(rows, at::kLong);
@@ -170,8 +176,7 @@ Json bench_step(const TrainConfig& config, double seconds, Launch& launch) {
                                          .parameters = precision_of(config.train.precision).parameters});
   Trainer trainer(config, plan, *objective, comm);
   const auto spec = objective->needs();
-  const auto vocabulary = spec.text ? make_tokenizer(spec.form.tokenizer)->vocabulary_size() : 0;
-  const auto batches = made_up_batches(plan, spec, vocabulary, comm.rank());
+  const auto batches = made_up_batches(plan, spec, comm.rank());
   const auto step = [&] { trainer.step(batches); };
   const auto first = time_runs(step, 0, 1, comm).front();
   const auto times = time_runs(step, seconds, 2, comm);

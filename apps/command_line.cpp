@@ -88,9 +88,10 @@ void declare_data(CLI::App& app, DataArguments& a) {
   auto* data = app.add_subcommand("data", "Looks at the corpora of a configuration");
   data->add_option("ACTION", a.action,
                    "index: builds missing index files; stats: records, shards, classes, captions; show: some records; "
-                   "verify: reads and decodes every record (works under mpirun -np N)")
+                   "verify: reads and decodes every record (works under mpirun -np N); phrases: finds the noun phrases "
+                   "of captions for corpora that name a file of phrases")
       ->required()
-      ->check(CLI::IsMember({"index", "stats", "show", "verify"}).description(""))
+      ->check(CLI::IsMember({"index", "stats", "show", "verify", "phrases"}).description(""))
       ->option_text(" ");
   data->add_option("CONFIG", a.config, "YAML file of a run")->required()->option_text(" ");
   add_set(*data, a.set);
@@ -101,6 +102,14 @@ void declare_data(CLI::App& app, DataArguments& a) {
   data->add_option("--count", a.count, "show: how many records")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");
+  data->add_option("--threads", a.threads, "phrases: default: one for each core")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  auto* to = data->add_option("--export", a.export_file, "phrases: writes the captions for a parser of your own")
+                 ->option_text("JSONL");
+  data->add_option("--import", a.import_file, "phrases: takes the phrases that your own parser found")
+      ->option_text("JSONL")
+      ->excludes(to);
   add_format(*data, a.format);
 }
 

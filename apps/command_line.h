@@ -46,11 +46,13 @@ struct DoctorArguments {
 };
 
 struct DataArguments {
-  std::string action;  ///< index | stats | show | verify
+  std::string action;  ///< index | stats | show | verify | phrases
   std::string config;
   std::vector<std::string> set;
   std::string corpus;  ///< empty: all
   std::int64_t count = 5, first = 0;
+  std::string import_file, export_file;  ///< phrases: JSON Lines of a user's own parser, and for it
+  std::int64_t threads = 0;              ///< phrases; 0: all cores
   Format format = Format::kTable;
 };
 

@@ -1,7 +1,8 @@
-// `triptych data index|stats|show|verify CONFIG`: the corpora of a configuration, held-out ones included.
+// `triptych data index|stats|show|verify|phrases CONFIG`: the corpora of a configuration, held-out ones included.
 #include <algorithm>
 
 #include "apps/commands.h"
+#include "apps/phrases.h"
 #include "apps/result.h"
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
@@ -159,11 +160,15 @@ ExitCode verify(const TrainConfig& config, const std::vector<CorpusConfig>& corp
 }  // namespace
 
 ExitCode run_command(const DataArguments& arguments) {
+  const bool for_phrases = !arguments.import_file.empty() || !arguments.export_file.empty() || arguments.threads > 0;
+  if (for_phrases && arguments.action != "phrases")
+    throw ConfigError("data " + arguments.action + ": --threads, --import and --export belong to `data phrases`");
   const auto config = load_config<TrainConfig>(arguments.config, arguments.set);
   const auto corpora = chosen_corpora(config, arguments.corpus);
   if (arguments.action == "verify") return verify(config, corpora, arguments.format);
   if (environment_rank() > 0) return ExitCode::kDone;  // one process reads; the others have nothing to add
   Json result = Json::object();
+  if (arguments.action == "phrases") result = make_phrases(arguments, corpora);
   if (arguments.action == "index") {
     Json table = Json::array();
     for (const auto& corpus : corpora) table.push_back(index_row(corpus));

@@ -82,7 +82,7 @@ Json kernel_rules(const CpuFacts& cpu, int gpus) {
 
 Json asset_table(Missing& missing) {
   Json table = Json::array();
-  for (const std::string name : {"clip_bpe"}) {
+  for (const std::string name : {"clip_bpe", "bert_wordpiece"}) {
     try {
       make_tokenizer(name);
       table.push_back({{"asset", "tokenizer " + name}, {"state", "found"}});

@@ -22,6 +22,7 @@ struct CorpusConfig {
   double max_records = 0;
   double weight = 1;
   std::string index_dir;
+  std::string phrases;
 
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
@@ -52,6 +53,7 @@ struct CorpusConfig {
           at_least(0));
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
+    field("phrases", c.phrases, "image_text: file of the captions' noun phrases, made by `triptych data phrases`");
   }
   /// Throws FieldError: a key that the format does not use, one that it needs and that is missing, values that
   /// contradict each other.

@@ -78,7 +78,7 @@ RowMaker::RowMaker(const CorpusSet& corpora, const DataConfig& config, const Bat
   check_spec(corpora, spec);
   if (mixes()) check_mix(corpora, spec);
   if (!spec.text) return;
-  tokenizer_ = make_tokenizer(spec.form.tokenizer);
+  tokenizer_ = make_tokenizer(spec.form.tokenizer, spec.form.clean);
   prompts_ = load_prompts(config.prompts);
 }
 

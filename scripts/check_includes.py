@@ -33,6 +33,7 @@ OUTSIDE = (
     (r"torch/(torch|extension|types|all|nn|optim)\.h|torch/(nn|optim)/.*", (), "costs 7 s or more a file; use the ATen headers"),
     (r"mpi\.h|nccl\.h|cuda\w*\.h|(ATen|c10)/cuda/.*|.*ProcessGroupNCCL\.hpp", (r"distributed/.*\.(cpp|cu)",),
      "transport and device types stay inside distributed/*.cpp"),
+    (r"link-grammar/.*", (r"data/text/link_parser\.cpp",), "the parser is behind data/text/link_parser.h"),
     (r"CLI/.*", (r"apps/.*",), "only apps/ knows the command line"),
     (r"yaml-cpp/.*", (r"core/base/.*", r"apps/.*", r"tests/.*"), "only core/base reads YAML; others have typed structs"),
     (r"(ATen|c10|torch)/.*", (r"(?!core/base/|data/formats/|data/image/|data/text/).*",), "this room works without torch"),

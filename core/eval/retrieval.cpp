@@ -23,7 +23,7 @@ struct Gallery {
 };
 
 Gallery embed(const HeldOut& held_out, const Encoders& encoders, EvalScope& scope) {
-  const auto tokenizer = make_tokenizer(scope.text.tokenizer);
+  const auto tokenizer = make_tokenizer(scope.text.tokenizer, scope.text.clean);
   std::vector<at::Tensor> images, texts, records, owners;
   std::int64_t unusable = held_out.for_each_block(scope, [&](const EvalRows& rows) {
     images.push_back(as_float(encoders.image(rows.images)));

@@ -37,7 +37,7 @@ at::Tensor encode_texts(const std::vector<std::string>& texts, const Tokenizer& 
 
 at::Tensor encode_classes(const std::vector<std::vector<std::string>>& names, const std::vector<std::string>& templates,
                           const Encoders& encoders, EvalScope& scope) {
-  const auto tokenizer = make_tokenizer(scope.text.tokenizer);
+  const auto tokenizer = make_tokenizer(scope.text.tokenizer, scope.text.clean);
   const auto mine = rank_blocks(static_cast<std::int64_t>(names.size()), 1, scope.comm.rank(), scope.comm.size());
   std::vector<at::Tensor> classes;
   for (std::int64_t index = mine.first; index < mine.last; ++index) {

@@ -27,17 +27,17 @@ constexpr std::int64_t kRowsOfAGroup = 32;
 
 }  // namespace
 
-at::Tensor end_positions(const at::Tensor& tokens) {
+at::Tensor end_positions(const at::Tensor& tokens, std::optional<std::int64_t> end_token) {
   const std::int64_t context = tokens.size(1);
-  const at::Tensor is_largest = tokens == tokens.amax(1, /*keepdim=*/true);
+  const at::Tensor is_end = end_token ? tokens == *end_token : tokens == tokens.amax(1, /*keepdim=*/true);
   // argmax may return any of several equal entries, so the first one is spelled out.
-  return at::where(is_largest, at::arange(context, tokens.options()), context).amin(1);
+  return at::where(is_end, at::arange(context, tokens.options()), context - 1).amin(1);
 }
 
 CausalTransformer::CausalTransformer(const CausalTransformerConfig& config, std::int64_t embed_dim,
                                      const Initializer& init)
     : config_(config),
-      token_embedding_((init / "token_embedding").normal("weight", {config.vocabulary, config.width}, 0.02)),
+      token_embedding_((init / "token_embedding").normal("weight", {vocabulary_size(config), config.width}, 0.02)),
       transformer_(shape_of(config), init / "transformer"),
       ln_final_(config.width, config.norm_eps) {
   positional_embedding_ =
@@ -53,7 +53,7 @@ at::Tensor CausalTransformer::forward(const at::Tensor& tokens) const {
   TORCH_CHECK(tokens.dim() == 2 && tokens.size(1) == config_.context && tokens.scalar_type() == at::kLong,
               "the text encoder takes int64 [n, ", config_.context, "], got ", tokens.scalar_type(), " ",
               tokens.sizes());
-  const auto [end_n, order_n] = end_positions(tokens).sort(std::optional(true), /*dim=*/0);
+  const auto [end_n, order_n] = end_positions(tokens, end_token(config_)).sort(std::optional(true), /*dim=*/0);
   const at::Tensor lengths = (end_n + 1).cpu();
   const std::int64_t* length_n = lengths.const_data_ptr<std::int64_t>();
   const std::int64_t rows = tokens.size(0), longest = length_n[rows - 1];

@@ -1,14 +1,17 @@
 // CLIP's causal text encoder. Names of parameters are OpenCLIP's, at the root of the model.
 #pragma once
+#include <optional>
+
 #include "core/model/model_config.h"
 #include "core/model/towers.h"
 #include "core/model/transformer.h"
 
 namespace triptych {
 
-/// Row of the end token of each text: the FIRST position of the largest id (a tokenizer may pad with the end token
-/// itself). tokens int64 [n, context] -> int64 [n].
-at::Tensor end_positions(const at::Tensor& tokens);
+/// Row of the end token of each text: the FIRST position of `end_token`, or of the largest id where there is none given
+/// (a tokenizer may pad with the end token itself); the last position where the text has no end token.
+/// tokens int64 [n, context] -> int64 [n].
+at::Tensor end_positions(const at::Tensor& tokens, std::optional<std::int64_t> end_token = std::nullopt);
 
 class CausalTransformer : public TextTower {
  public:

@@ -29,6 +29,16 @@ void CausalTransformerConfig::validate() const {
   check_mlp(mlp_ratio, width);
 }
 
+std::int64_t vocabulary_size(const CausalTransformerConfig& config) {
+  if (config.vocabulary > 0) return config.vocabulary;
+  return config.tokenizer == "bert_wordpiece" ? 30522 : 49408;
+}
+
+std::optional<std::int64_t> end_token(const CausalTransformerConfig& config) {
+  if (config.tokenizer == "bert_wordpiece") return 102;  // [SEP]
+  return std::nullopt;
+}
+
 void InitConfig::validate() const {
   if (!whole.empty() && !(image.empty() && text.empty())) {
     throw FieldError("whole", "already starts both towers; leave out image and text, or whole");

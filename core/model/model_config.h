@@ -1,6 +1,7 @@
 // The `model` section: towers by type, and weights to start from.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -33,15 +34,20 @@ struct VitConfig {
 struct CausalTransformerConfig {
   static constexpr const char* kTagKey = "type";
   static constexpr const char* kTag = "causal_transformer";
-  std::string tokenizer = "clip_bpe";
+  std::string tokenizer = "clip_bpe", clean = "none";
   std::int64_t context = 77, width = 512, depth = 12, heads = 8;
-  std::int64_t vocabulary = 49408;  ///< ids of the tokenizer; it follows from `tokenizer` and is no key
+  std::int64_t vocabulary = 0;  ///< rows of the word table; no key: 0 = what `tokenizer` has, tests take fewer
   double mlp_ratio = 4;
   std::string activation = "gelu";
   double norm_eps = 1e-5;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
-    field("tokenizer", c.tokenizer, "vocabulary", one_of({"clip_bpe"}));
+    field("tokenizer", c.tokenizer, "vocabulary; bert_wordpiece ends a text with [SEP]",
+          one_of({"clip_bpe", "bert_wordpiece"}));
+    field("clean", c.clean,
+          "what happens to captions and prompts before the tokenizer, in training and evaluation; tcl_*: TCL's rules, "
+          "30 words",
+          one_of({"none", "tcl_caption", "tcl_question"}));
     field("context", c.context, "tokens of a row", between(2, 4096));
     field("width", c.width, "channels", at_least(1));
     field("depth", c.depth, "blocks", at_least(1));
@@ -52,6 +58,12 @@ struct CausalTransformerConfig {
   }
   void validate() const;
 };
+
+/// Ids that `config.tokenizer` gives.
+std::int64_t vocabulary_size(const CausalTransformerConfig& config);
+/// The id that ends a text, whose state the tower reads. Nothing: the largest id of the row (CLIP's end token is the
+/// last of its vocabulary).
+std::optional<std::int64_t> end_token(const CausalTransformerConfig& config);
 
 /// Weights to start from, safetensors files with OpenCLIP's names. Empty: nothing.
 struct InitConfig {

@@ -61,8 +61,11 @@ std::int64_t image_size(const ModelConfig& model) {
 }
 
 TextForm text_form(const ModelConfig& model) {
-  return std::visit([](const auto& tower) { return TextForm{.tokenizer = tower.tokenizer, .context = tower.context}; },
-                    model.text);
+  return std::visit(
+      [](const auto& tower) {
+        return TextForm{.tokenizer = tower.tokenizer, .clean = tower.clean, .context = tower.context};
+      },
+      model.text);
 }
 
 EvaluationMode::EvaluationMode(Module& module)

@@ -34,6 +34,7 @@ struct Batch {
 /// How captions become tokens.
 struct TextForm {
   std::string tokenizer = "clip_bpe";
+  std::string clean = "none";  ///< before the tokenizer: none, tcl_caption, tcl_question
   std::int64_t context = 77;
 };
 

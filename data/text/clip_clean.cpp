@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "data/text/characters.h"
 #include "data/text/html_entities.h"
 
 namespace triptych {
@@ -16,13 +17,13 @@ namespace {
 
 enum class Kind { kSpace, kLetter, kNumber, kOther };
 
-struct Character {
+struct First {
   UChar32 code;
   std::size_t bytes;
 };
 
 // `text` is not empty; invalid bytes come one at a time with a negative code.
-Character first_character(std::string_view text) {
+First first_character(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   if (first < 0x80) return {first, 1};
   std::int32_t at = 0;
@@ -34,11 +35,6 @@ Character first_character(std::string_view text) {
 
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
-// Python's str.isspace: White_Space and the four separators of ASCII.
-bool is_python_space(UChar32 c) {
-  return c < 0x80 ? c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f) : u_isUWhiteSpace(c);
 }
 
 Kind kind_of(UChar32 c) {
@@ -66,7 +62,7 @@ std::string collapse_spaces(std::string_view text) {
   bool space = false;
   while (!text.empty()) {
     const auto c = first_character(text);
-    if (is_python_space(c.code)) {
+    if (is_python_space(static_cast<char32_t>(c.code))) {
       space = !out.empty();
     } else {
       if (space) out += ' ';

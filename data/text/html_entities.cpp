@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "data/text/characters.h"
+
 namespace triptych {
 namespace {
 
@@ -29,22 +31,6 @@ const Entity* find(std::string_view name) {
   const auto* at = std::lower_bound(std::begin(kEntities), end, name,
                                     [](const Entity& e, std::string_view n) { return e.name < n; });
   return at != end && at->name == name ? at : nullptr;
-}
-
-void append_utf8(char32_t code, std::string& out) {
-  const auto tail = [&](int shift) { out += static_cast<char>(0x80 | (code >> shift & 0x3f)); };
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xc0 | code >> 6);
-    tail(0);
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xe0 | code >> 12);
-    tail(6), tail(0);
-  } else {
-    out += static_cast<char>(0xf0 | code >> 18);
-    tail(12), tail(6), tail(0);
-  }
 }
 
 // Characters that a number cannot stand for: controls but tab, line feed, form feed and return, and noncharacters.

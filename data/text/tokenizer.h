@@ -19,8 +19,9 @@ class Tokenizer {
   virtual void encode_row(std::string_view text, std::span<std::int64_t> row) const = 0;
 };
 
-/// `name`: clip_bpe. Vocabularies are looked for in `assets/` (see scripts/setup) and $TRIPTYCH_ASSETS. Throws
-/// ConfigError naming the missing file and the command that fetches it.
-std::shared_ptr<const Tokenizer> make_tokenizer(const std::string& name);
+/// `name`: clip_bpe, bert_wordpiece ([CLS] text [SEP]) or bert_wordpiece_no_sep (TCL's: [CLS] text). `clean`: what
+/// happens to a text first, see text_clean.h. Vocabularies are looked for in `assets/` (see scripts/setup) and
+/// $TRIPTYCH_ASSETS. Throws ConfigError naming the missing file and the command that fetches it.
+std::shared_ptr<const Tokenizer> make_tokenizer(const std::string& name, const std::string& clean = "none");
 
 }  // namespace triptych

@@ -58,6 +58,7 @@ TEST(CommandLine, WrongWordsAreRefusedWithTheNearest) {
   expect_refused("triptych eval zero-shot", {"--checkpoint"});
   expect_refused("triptych doctor --format yaml", {"--format", "yaml", "json"});
   expect_refused("triptych data show configs/none.yaml --count 0", {"--count"});
+  expect_refused("triptych data phrases configs/none.yaml --import a --export b", {"--import", "--export"});
   expect_refused("triptych inspect no/such/path", {"no/such/path"});
 }
 

@@ -153,6 +153,29 @@ TEST(EndToEnd, DataCommandsAgreeWithTheCorpora) {
   EXPECT_EQ(damaged["bad_records"][0]["key"], "1000");
 }
 
+TEST(EndToEnd, DataPhrasesWritesExportsAndImports) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto file = (dir / "text.phrases").string(), lines = (dir / "lines.jsonl").string();
+  const auto command = "triptych data phrases " + config + " --corpus text --set data.corpora.0.phrases=" + file;
+  const auto found = run_json(command + " --threads 1")["phrases"][0];
+  EXPECT_EQ(found["records"], 20);
+  EXPECT_GE(found["phrases"], 20);
+  EXPECT_EQ(run_json(command)["phrases"][0]["kept"], 20) << "complete: nothing to do";
+  EXPECT_EQ(run_json(command + " --export " + lines)["captions"][0]["captions"], 20);
+  spill(lines, R"({"record": 3, "phrases": [[[0, 9]]]})");
+  const auto imported = run_json(command + " --import " + lines)["phrases"][0];
+  EXPECT_EQ(imported["phrases"], 1);
+  spill(lines, R"({"record": 3, "phrases": [[[0, 99]]]})");
+  const auto wrong = run_shell(command + " --import " + lines);
+  EXPECT_EQ(wrong.code, 3);
+  EXPECT_THAT(wrong.err, HasSubstr("lines.jsonl:1"));
+  const auto no_file = run_shell("triptych data phrases " + config);
+  EXPECT_EQ(no_file.code, 2);
+  EXPECT_THAT(no_file.err, HasSubstr("phrases="));
+  EXPECT_EQ(run_shell("triptych data stats " + config + " --threads 1").code, 2);
+}
+
 TEST(EndToEnd, BenchesGiveFigures) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);

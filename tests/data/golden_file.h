@@ -57,6 +57,25 @@ class GoldenFile {
     return values;
   }
 
+  /// Strings stored as NAME.bytes and NAME.offsets.
+  std::vector<std::string> texts(const std::string& name) const {
+    const auto bytes = (*this)[name + ".bytes"].bytes;
+    const auto offsets = values<std::int64_t>(name + ".offsets");
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+      texts.emplace_back(bytes.begin() + offsets[i], bytes.begin() + offsets[i + 1]);
+    return texts;
+  }
+  /// Lists of int32 ids stored as NAME.values and NAME.offsets.
+  std::vector<std::vector<std::int64_t>> lists(const std::string& name) const {
+    const auto ids = values<std::int32_t>(name + ".values");
+    const auto offsets = values<std::int64_t>(name + ".offsets");
+    std::vector<std::vector<std::int64_t>> lists;
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+      lists.emplace_back(ids.begin() + offsets[i], ids.begin() + offsets[i + 1]);
+    return lists;
+  }
+
  private:
   std::vector<unsigned char> bytes_;
   std::map<std::string, Tensor> tensors_;

@@ -18,6 +18,18 @@ TEST(EndPositions, FirstPositionOfTheLargestId) {
   EXPECT_TRUE(at::equal(end_positions(tokens), at::tensor({1, 2, 0, 0}, at::kLong)));
 }
 
+TEST(EndPositions, FirstPositionOfTheEndTokenThatIsNamed) {
+  const at::Tensor tokens = at::tensor({5, 9, 3, 9, 3, 1, 9, 0, 9, 8, 7, 6}, at::kLong).view({3, 4});
+  EXPECT_TRUE(at::equal(end_positions(tokens, 3), at::tensor({2, 0, 3}, at::kLong)));  // no end: the last position
+}
+
+TEST(EndPositions, FollowFromTheTokenizer) {
+  EXPECT_FALSE(end_token({.tokenizer = "clip_bpe"}));
+  EXPECT_EQ(end_token({.tokenizer = "bert_wordpiece"}), 102);
+  EXPECT_EQ(vocabulary_size({.tokenizer = "clip_bpe"}), 49408);
+  EXPECT_EQ(vocabulary_size({.tokenizer = "bert_wordpiece"}), 30522);
+}
+
 /// UniCL's name of a parameter in the golden file.
 std::string unicl_name(const std::string& name) {
   if (name == "text_projection") return name;
