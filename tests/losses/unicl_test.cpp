@@ -286,7 +286,7 @@ TEST(Unicl, RefusesShapesThatDoNotFit) {
 
 struct MixedBatch {
   at::Tensor image = unit(draw({81}, {12, 5})), text = unit(draw({82}, {12, 5})),
-             log_scale = at::tensor(1.3, at::kDouble);
+             log_scale = at::tensor(1.3, at::kDouble).squeeze(0);
   at::Tensor labels = at::tensor({4, 2, 2, 0, 1, 2, 5, 3, 0, 5, 2, 1}, at::kLong);
   at::Tensor other =
       at::tensor({2, 4, 2, 5, 0, 1, 3, 5, 1, 0, 2, 4}, at::kLong);  // rows 2 and 10: with their own class
