@@ -17,6 +17,7 @@ struct CorpusConfig {
   std::string label_key = "cls";
   double weight = 1;
   std::string index_dir;
+  std::string keep_list;
 
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
@@ -32,6 +33,8 @@ struct CorpusConfig {
     field("label_key", c.label_key, "webdataset, image_label: member or JSON key that holds the class index");
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
+    field("keep_list", c.keep_list,
+          "file of `triptych data filter`: only the records that it keeps are used; empty: all records");
   }
 };
 

@@ -1,6 +1,7 @@
 // Contradictions inside the data section.
 #include "data/data_config.h"
 
+#include <algorithm>
 #include <set>
 
 namespace triptych {
@@ -32,6 +33,10 @@ void DataConfig::validate() const {
                        "means something with data.mixing: weighted only; proportional uses each record once an epoch");
     }
   }
+}
+
+std::int64_t allowed_bad_records(double error_budget, std::int64_t records) {
+  return std::max<std::int64_t>(10, static_cast<std::int64_t>(error_budget * static_cast<double>(records)));
 }
 
 }  // namespace triptych

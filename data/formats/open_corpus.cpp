@@ -4,6 +4,7 @@
 #include "core/base/errors.h"
 #include "data/corpus.h"
 #include "data/formats/image_folder.h"
+#include "data/formats/keep_list.h"
 #include "data/formats/printable.h"
 #include "data/formats/webdataset.h"
 
@@ -28,6 +29,12 @@ void check(const CorpusConfig& config) {
   }
 }
 
+/// What an entry may ask of any format.
+std::unique_ptr<Corpus> with_options(std::unique_ptr<Corpus> corpus) {
+  const auto keep_list = corpus->config().keep_list;
+  return keep_list.empty() ? std::move(corpus) : with_keep_list(std::move(corpus), keep_list);
+}
+
 }  // namespace
 
 std::unique_ptr<Corpus> open_corpus(const CorpusConfig& config) {
@@ -35,7 +42,7 @@ std::unique_ptr<Corpus> open_corpus(const CorpusConfig& config) {
     check(config);
     std::string known;
     for (const auto& format : kFormats) {
-      if (config.format == format.name) return format.open(config);
+      if (config.format == format.name) return with_options(format.open(config));
       known += std::string(" ") + format.name;
     }
     throw ConfigError("format: unknown '" + config.format + "'; known:" + known);
