@@ -1,4 +1,4 @@
-// The table has 28 symbols a side: a .. z, * for any other letter, the blank. See scripts/language_table.
+// The table has 28 symbols a side: a .. z, * for any other letter, the blank. See scripts/make_english_trigrams.py.
 #include "data/tools/english.h"
 
 #include <unicode/uchar.h>

@@ -79,16 +79,16 @@ def table(folder: pathlib.Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/language_table", description=__doc__,
+    parser = argparse.ArgumentParser(prog="scripts/make_english_trigrams.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("annotations", type=pathlib.Path, nargs="?", help="folder of CLDR's annotations (default: in corpora/.cache)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "data/tools/english_trigrams.inc")
     arguments = parser.parse_args()
     found = [arguments.annotations] if arguments.annotations else sorted(ROOT.glob("corpora/.cache/unicode-cldr-core-*/usr/share/unicode/cldr/common/annotations"))
     if not found or not found[0].is_dir():
-        sys.exit("scripts/language_table: no CLDR annotations; run scripts/corpora first")
+        sys.exit("scripts/make_english_trigrams.py: no CLDR annotations; run scripts/corpora first")
     lines = "\n".join(f'    "{row[i:i + 112]}"' for row in table(found[0]) for i in range(0, len(row), 112))
-    arguments.out.write_text("// Written by scripts/language_table from CLDR's annotations (Unicode-DFS-2016).\n" + lines + "\n")
+    arguments.out.write_text("// Written by scripts/make_english_trigrams.py from CLDR's annotations (Unicode-DFS-2016).\n" + lines + "\n")
 
 
 if __name__ == "__main__":
