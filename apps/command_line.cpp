@@ -84,33 +84,92 @@ void declare_doctor(CLI::App& app, DoctorArguments& a) {
   add_format(*doctor, a.format);
 }
 
-void declare_data(CLI::App& app, DataArguments& a) {
-  auto* data = app.add_subcommand("data", "Looks at the corpora of a configuration");
-  data->add_option("ACTION", a.action,
-                   "index: builds missing index files; stats: records, shards, classes, captions; show: some records; "
-                   "verify: reads and decodes every record (works under mpirun -np N); phrases: finds the noun phrases "
-                   "of captions for corpora that name a file of phrases")
+/// One action of `data` with what all of them take.
+CLI::App* add_data_action(CLI::App& data, DataArguments& a, const std::string& name, const std::string& help) {
+  auto* action = data.add_subcommand(name, help);
+  action->add_option("CONFIG", a.config, "YAML file of a run")->required()->option_text(" ");
+  add_set(*action, a.set);
+  action->add_option("--corpus", a.corpus, "only the corpus of this name")->option_text("NAME");
+  add_format(*action, a.format);
+  action->callback([&a, name] { a.action = name; });
+  return action;
+}
+
+CLI::Option* add_count(CLI::App& app, const char* name, std::int64_t& value, const char* help) {
+  return app.add_option(name, value, help)->check(CLI::PositiveNumber.description(""))->option_text("N");
+}
+
+void add_threads(CLI::App& app, std::int64_t& threads) {
+  add_count(app, "--threads", threads, "threads that read and decode; default: all cores of this machine");
+}
+
+void declare_data_pack(CLI::App& data, DataArguments& a) {
+  auto* pack = add_data_action(data, a, "pack", "Writes a corpus as WebDataset shards; goes on where it was stopped");
+  pack->add_option("--out", a.out, "folder of the shards; new, empty, or of the same pack")
       ->required()
-      ->check(CLI::IsMember({"index", "stats", "show", "verify", "phrases"}).description(""))
-      ->option_text(" ");
-  data->add_option("CONFIG", a.config, "YAML file of a run")->required()->option_text(" ");
-  add_set(*data, a.set);
-  data->add_option("--corpus", a.corpus, "only the corpus of this name")->option_text("NAME");
-  data->add_option("--first", a.first, "show: first record")
+      ->option_text("DIR");
+  add_count(*pack, "--resize", a.resize,
+            "short side of larger pictures, which become JPEG; default: pictures are copied as they are");
+  pack->add_option("--quality", a.quality, "with --resize: of JPEG, 1 to 100; default: 95")
+      ->check(CLI::Range(1, 100).description(""))
+      ->option_text("N");
+  add_count(*pack, "--shard-size", a.shard_size, "records of a shard");
+  add_threads(*pack, a.threads);
+}
+
+void declare_data_filter(CLI::App& data, DataArguments& a) {
+  auto* filter =
+      add_data_action(data, a, "filter", "Writes the keep-list of a corpus by rules; the corpus is not changed");
+  filter->add_option("--rules", a.rules, "YAML file of rules, as configs/filters/loupe.yaml")
+      ->required()
+      ->option_text("FILE");
+  filter->add_option("--out", a.out, "keep-list to write, for the corpus's keep_list")->required()->option_text("FILE");
+  add_threads(*filter, a.threads);
+}
+
+void declare_data_concepts(CLI::App& data, DataArguments& a) {
+  auto* concepts =
+      add_data_action(data, a, "concepts", "Counts how often the classes of the corpora are named in their captions");
+  concepts->add_option("--more-than", a.more_than, "concepts named more often are counted as seen")
       ->check(CLI::NonNegativeNumber.description(""))
       ->option_text("N");
-  data->add_option("--count", a.count, "show: how many records")
-      ->check(CLI::PositiveNumber.description(""))
-      ->option_text("N");
-  data->add_option("--threads", a.threads, "phrases: default: one for each core")
-      ->check(CLI::PositiveNumber.description(""))
-      ->option_text("N");
-  auto* to = data->add_option("--export", a.export_file, "phrases: writes the captions for a parser of your own")
+  add_count(*concepts, "--most", a.most, "rows of the table, the most frequent first; JSON has all");
+  add_threads(*concepts, a.threads);
+}
+
+void declare_data_phrases(CLI::App& data, DataArguments& a) {
+  auto* phrases = add_data_action(data, a, "phrases",
+                                  "Finds the noun phrases of captions, for corpora that name a file of phrases; goes on "
+                                  "where it was stopped");
+  auto* to = phrases->add_option("--export", a.export_file, "writes the captions for a parser of your own")
                  ->option_text("JSONL");
-  data->add_option("--import", a.import_file, "phrases: takes the phrases that your own parser found")
+  phrases->add_option("--import", a.import_file, "takes the phrases that your own parser found")
       ->option_text("JSONL")
       ->excludes(to);
-  add_format(*data, a.format);
+  add_threads(*phrases, a.threads);
+}
+
+void declare_data(CLI::App& app, DataArguments& a) {
+  auto* data = app.add_subcommand("data", "Looks at the corpora of a configuration, packs and filters them");
+  data->require_subcommand(1);
+  add_data_action(*data, a, "index", "Builds missing index files");
+  auto* stats = add_data_action(*data, a, "stats", "Counts, sizes, captions, classes, unusable and equal pictures");
+  stats->add_option("--html", a.html, "also writes one page with histograms and pictures")->option_text("FILE");
+  add_threads(*stats, a.threads);
+  auto* show = add_data_action(*data, a, "show", "Prints some records");
+  show->add_option("--first", a.first, "first record")->check(CLI::NonNegativeNumber.description(""))->option_text("N");
+  auto* count = add_count(*show, "--count", a.count, "how many records");
+  show->add_option("--png", a.png, "shows record --first alone, in full, and writes its decoded picture")
+      ->option_text("FILE")
+      ->excludes(count);
+  auto* verify = add_data_action(*data, a, "verify",
+                                 "Reads and decodes every record once and lists those that cannot be used; exit 3 when "
+                                 "they are more than data.error_budget allows. Works under mpirun -np N");
+  add_threads(*verify, a.threads);
+  declare_data_pack(*data, a);
+  declare_data_filter(*data, a);
+  declare_data_concepts(*data, a);
+  declare_data_phrases(*data, a);
 }
 
 void declare_bench(CLI::App& app, BenchArguments& a) {
@@ -163,10 +222,13 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 
 /// One line for what CLI11 refuses, with the nearest option where one was mistyped.
 std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc, const char* const* argv) {
-  const auto chosen = app.get_subcommands();
-  const CLI::App& command = chosen.empty() ? app : *chosen.front();
-  const std::string name = chosen.empty() ? "triptych" : "triptych " + command.get_name();
-  std::string hint;
+  const CLI::App* innermost = &app;
+  std::string name = "triptych", hint;
+  while (!innermost->get_subcommands().empty()) {
+    innermost = innermost->get_subcommands().front();
+    name += " " + innermost->get_name();
+  }
+  const CLI::App& command = *innermost;
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     std::vector<std::string> options;
     for (const auto* option : command.get_options()) {
@@ -180,6 +242,14 @@ std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc,
   std::string what = error.what();
   std::replace(what.begin(), what.end(), '\n', ' ');
   return name + ": " + what + hint + " (see `" + name + " --help`)";
+}
+
+/// Throws ConfigError for a word that is no subcommand of `app`; options are left to CLI11.
+void check_known(const CLI::App& app, const std::string& what, const std::string& word) {
+  if (word.starts_with("-") || contains(command_names(app, true), word)) return;
+  const auto known = command_names(app, false);
+  throw ConfigError("unknown " + what + " '" + word + "'" + did_you_mean(word, known) +
+                    " (known: " + join(known, ", ") + ")");
 }
 
 }  // namespace
@@ -198,11 +268,8 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   app.add_subcommand("config-reference", "Prints docs/config_reference.md")->group("");
 
   if (argc < 2) return PrintArguments{app.help()};
-  if (const std::string word = argv[1]; !word.starts_with("-") && !contains(command_names(app, true), word)) {
-    const auto known = command_names(app, false);
-    throw ConfigError("unknown command '" + word + "'" + did_you_mean(word, known) + " (known: " + join(known, ", ") +
-                      ")");
-  }
+  check_known(app, "command", argv[1]);
+  if (argc > 2 && std::string(argv[1]) == "data") check_known(*app.get_subcommand("data"), "action", argv[2]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -1,6 +1,7 @@
 // What may stand on the command line, as plain structs: one per subcommand. The only user of CLI11 is command_line.cpp.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -46,13 +47,22 @@ struct DoctorArguments {
 };
 
 struct DataArguments {
-  std::string action;  ///< index | stats | show | verify | phrases
+  std::string action;  ///< index | stats | show | verify | pack | filter | concepts | phrases
   std::string config;
   std::vector<std::string> set;
-  std::string corpus;  ///< empty: all
-  std::int64_t count = 5, first = 0;
-  std::string import_file, export_file;  ///< phrases: JSON Lines of a user's own parser, and for it
-  std::int64_t threads = 0;              ///< phrases; 0: all cores
+  std::string corpus;                   ///< empty: all; pack, filter: the only one
+  std::int64_t threads = 0;             ///< 0: all cores
+  std::int64_t count = 5, first = 0;    ///< show
+  std::string png;                      ///< show: file for the picture of record `first`; empty: none
+  std::string html;                     ///< stats: file of the page; empty: none
+  std::string out;                      ///< pack: folder; filter: keep-list
+  std::int64_t resize = 0;              ///< pack: short side; 0: pictures are copied
+  std::optional<std::int64_t> quality;  ///< pack with resize
+  std::int64_t shard_size = 2000;       ///< pack: records
+  std::string rules;                    ///< filter: YAML file
+  std::int64_t more_than = 5;           ///< concepts: threshold
+  std::string import_file, export_file; ///< phrases: JSON Lines of a user's own parser, and for it
+  std::int64_t most = 50;               ///< concepts: rows of the table
   Format format = Format::kTable;
 };
 

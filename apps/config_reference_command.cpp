@@ -3,6 +3,7 @@
 #include "apps/result.h"
 #include "core/base/config_describe.h"
 #include "core/train/train_config.h"
+#include "data/tools/filter_config.h"
 
 namespace triptych {
 namespace {
@@ -21,10 +22,16 @@ constexpr const char* kHead =
     "every\n"
     "element of a list.\n\n";
 
+constexpr const char* kFilterHead =
+    "\n# Rules of `triptych data filter`\n\n"
+    "A file of its own, given as `--rules FILE`; read as strictly, with `extends`. A rule that is not listed is "
+    "off.\n\n";
+
 }  // namespace
 
 ExitCode run_command(const ConfigReferenceArguments&) {
-  print_text(kHead + config_markdown(describe_config<TrainConfig>()));
+  print_text(kHead + config_markdown(describe_config<TrainConfig>()) + kFilterHead +
+             config_markdown(describe_config<FilterConfig>()));
   return ExitCode::kDone;
 }
 

@@ -1,33 +1,56 @@
-// `triptych data index|stats|show|verify|phrases CONFIG`: the corpora of a configuration, held-out ones included.
+// `triptych data ACTION CONFIG`: the corpora of a configuration, held-out ones included.
 #include <algorithm>
+#include <thread>
 
 #include "apps/commands.h"
-#include "apps/phrases.h"
+#include "apps/data_actions.h"
 #include "apps/result.h"
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
-#include "core/train/agreement.h"
-#include "core/train/train_config.h"
-#include "data/corpus.h"
-#include "data/corpus_report.h"
-#include "data/formats/printable.h"
 #include "distributed/launch.h"
 
 namespace triptych {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr auto kReplace = Json::error_handler_t::replace;
-constexpr std::int64_t kMostBad = 50;  // of a rank and corpus, in the list of bad records
 
-/// Training corpora, then the evaluators' by "eval NAME"; with --corpus only the one of that name.
-std::vector<CorpusConfig> chosen_corpora(const TrainConfig& config, const std::string& only) {
-  std::vector<CorpusConfig> all = config.data.corpora;
+ExitCode data_index(const DataCommand& command) {
+  Json table = Json::array();
+  for (const auto& config : command.corpora) {
+    const auto corpus = open_corpus(config);
+    table.push_back({{"corpus", config.name},
+                     {"kind", config.kind},
+                     {"format", config.format},
+                     {"shards", corpus->shards().size()},
+                     {"records", corpus->size()},
+                     {"classes", corpus->class_names().size()}});
+  }
+  print_result({{"corpora", table}}, command.arguments.format);
+  return ExitCode::kDone;
+}
+
+void keep_only(std::vector<CorpusConfig>& corpora, const std::string& name) {
+  std::erase_if(corpora, [&](const CorpusConfig& corpus) { return corpus.name != name; });
+}
+
+}  // namespace
+
+std::vector<CorpusConfig> training_corpora(const TrainConfig& config) {
+  auto corpora = config.data.corpora;
+  for (auto& corpus : corpora) {
+    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
+  }
+  return corpora;
+}
+
+std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config) {
+  std::vector<CorpusConfig> corpora;
   const auto add = [&](const std::string& name, CorpusConfig corpus) {
     if (corpus.path.empty()) return;
     if (corpus.name.empty()) corpus.name = "eval " + name;
-    all.push_back(std::move(corpus));
+    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
+    corpora.push_back(std::move(corpus));
   };
   for (const auto& entry : config.eval) {
     std::visit(
@@ -38,148 +61,65 @@ std::vector<CorpusConfig> chosen_corpora(const TrainConfig& config, const std::s
         },
         entry);
   }
-  for (auto& corpus : all) {
-    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
+  return corpora;
+}
+
+DataCommand read_data_command(const DataArguments& arguments) {
+  DataCommand command{arguments, load_config<TrainConfig>(arguments.config, arguments.set), {}, 0};
+  command.corpora = training_corpora(command.config);
+  auto held_out = held_out_corpora(command.config);
+  if (!arguments.corpus.empty()) {
+    std::vector<std::string> names;
+    for (const auto& corpus : command.corpora) names.push_back(corpus.name);
+    for (const auto& corpus : held_out) names.push_back(corpus.name);
+    keep_only(command.corpora, arguments.corpus);
+    keep_only(held_out, arguments.corpus);
+    if (command.corpora.empty() && held_out.empty()) {
+      throw ConfigError("data: no corpus is called '" + arguments.corpus + "'; there are: " + join(names, ", "));
+    }
   }
-  if (only.empty()) return all;
-  std::vector<CorpusConfig> chosen;
+  command.held_out = held_out.size();
+  std::move(held_out.begin(), held_out.end(), std::back_inserter(command.corpora));
+  return command;
+}
+
+const CorpusConfig& DataCommand::only() const {
+  if (corpora.size() == 1) return corpora.front();
   std::vector<std::string> names;
-  for (const auto& corpus : all) {
-    names.push_back(corpus.name);
-    if (corpus.name == only) chosen.push_back(corpus);
-  }
-  if (chosen.empty()) throw ConfigError("data: no corpus is called '" + only + "'; there are: " + join(names, ", "));
-  return chosen;
+  for (const auto& corpus : corpora) names.push_back(corpus.name);
+  throw ConfigError("data " + arguments.action + " works on one corpus; name it with --corpus: " + join(names, ", "));
 }
 
-Json index_row(const CorpusConfig& config) {
-  const auto corpus = open_corpus(config);
-  return {{"corpus", config.name},     {"kind", config.kind},
-          {"format", config.format},   {"shards", corpus->shards().size()},
-          {"records", corpus->size()}, {"classes", corpus->class_names().size()}};
+int DataCommand::threads(int local_ranks) const {
+  if (arguments.threads > 0) return static_cast<int>(std::min<std::int64_t>(arguments.threads, 1024));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / local_ranks);
 }
 
-/// Reads every record without decoding its picture.
-Json stats_of(const TrainConfig& config, const CorpusConfig& entry) {
-  const auto corpus = open_corpus(entry);
-  const auto report = report_corpus(
-      *corpus, {.decode = false, .decoding = config.data.decode, .workers = static_cast<int>(config.data.workers)});
-  Json stats = {{"kind", entry.kind},
-                {"shards", corpus->shards().size()},
-                {"records", report.records},
-                {"unusable", report.unusable},
-                {"picture_bytes_mean", report.image_bytes.mean()},
-                {"picture_bytes_most", report.image_bytes.max}};
-  if (entry.kind == "image_text") {
-    stats["captions"] = report.captions.sum;
-    stats["captions_a_record"] = report.captions.mean();
-    stats["caption_bytes_mean"] = report.caption_bytes.mean();
-    return stats;
-  }
-  const auto& counts = report.label_counts;
-  const auto largest = std::max_element(counts.begin(), counts.end());
-  stats["classes"] = counts.size();
-  stats["classes_without_records"] = std::count(counts.begin(), counts.end(), 0);
-  if (largest != counts.end()) {
-    stats["largest_class"] = corpus->class_names()[static_cast<std::size_t>(largest - counts.begin())].front();
-    stats["largest_class_records"] = *largest;
-  }
-  return stats;
+void RecordProgress::operator()(std::int64_t done) const {
+  const auto rate = static_cast<double>(done) / std::max(seconds(), 1e-3);
+  show_progress(what_ + ": " + human_count(done) + " of " + human_count(records_) + " records, " +
+                human_count(static_cast<std::int64_t>(rate)) + "/s");
 }
 
-Json show_rows(const CorpusConfig& config, std::int64_t first, std::int64_t count) {
-  const auto corpus = open_corpus(config);
-  Json rows = Json::array();
-  const auto last = std::min(corpus->size(), first + count);
-  for (std::int64_t index = first; index < last; ++index) {
-    const auto place = corpus->place(index);
-    Json row = {{"record", index}, {"shard", place.shard}, {"key", printable(place.key)}};
-    try {
-      const auto record = corpus->read(index);
-      row["bytes"] = record.image.size();
-      std::vector<std::string> texts = record.captions;
-      if (record.label >= 0) texts = corpus->class_names()[static_cast<std::size_t>(record.label)];
-      for (auto& text : texts) text = printable(text);
-      row["text"] = join(texts, " | ");
-    } catch (const DataError& error) {
-      row["bytes"] = nullptr;
-      row["text"] = std::string("unusable: ") + error.what();
-    }
-    rows.push_back(row);
-  }
-  return rows;
+double RecordProgress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
 }
 
-/// What one rank says of its share, as text for rank 0.
-Json share_json(const CorpusReport& report) {
-  Json bad = Json::array();
-  for (const auto& record : report.bad) {
-    bad.push_back({{"record", record.sample_id},
-                   {"shard", record.shard},
-                   {"key", printable(record.key)},
-                   {"offset", record.offset},
-                   {"reason", record.reason}});
-  }
-  return {{"records", report.records}, {"unusable", report.unusable}, {"bad", bad}};
+void RecordProgress::end() const {
+  end_progress();
 }
-
-ExitCode verify(const TrainConfig& config, const std::vector<CorpusConfig>& corpora, Format format) {
-  Launch launch({.device = "cpu", .timeout_s = config.train.timeout_s});
-  auto& comm = launch.comm();
-  const auto& place = launch.place();
-  start_log(place.rank, place.size);
-  Json table = Json::array(), bad = Json::array();
-  std::int64_t unusable = 0;
-  for (const auto& entry : corpora) {
-    std::unique_ptr<Corpus> corpus;
-    agreed(comm, [&] {
-      if (place.local_rank == 0) corpus = open_corpus(entry);
-    });
-    agreed(comm, [&] {
-      if (!corpus) corpus = open_corpus(entry);
-    });
-    const auto report = report_corpus(*corpus, {.first = corpus->size() * comm.rank() / comm.size(),
-                                                .last = corpus->size() * (comm.rank() + 1) / comm.size(),
-                                                .decoding = config.data.decode,
-                                                .workers = static_cast<int>(config.data.workers),
-                                                .most_bad = kMostBad});
-    Json row = {{"corpus", entry.name}, {"records", 0}, {"unusable", 0}};
-    for (const auto& text : comm.all_gather_text(share_json(report).dump(-1, ' ', false, kReplace))) {
-      const auto share = Json::parse(text);
-      row["records"] = row["records"].get<std::int64_t>() + share["records"].get<std::int64_t>();
-      row["unusable"] = row["unusable"].get<std::int64_t>() + share["unusable"].get<std::int64_t>();
-      for (const auto& record : share["bad"]) bad.push_back(record);
-    }
-    unusable += row["unusable"].get<std::int64_t>();
-    table.push_back(row);
-  }
-  if (place.rank == 0) print_result({{"corpora", table}, {"unusable", unusable}, {"bad_records", bad}}, format);
-  return ExitCode::kDone;
-}
-
-}  // namespace
 
 ExitCode run_command(const DataArguments& arguments) {
-  const bool for_phrases = !arguments.import_file.empty() || !arguments.export_file.empty() || arguments.threads > 0;
-  if (for_phrases && arguments.action != "phrases")
-    throw ConfigError("data " + arguments.action + ": --threads, --import and --export belong to `data phrases`");
-  const auto config = load_config<TrainConfig>(arguments.config, arguments.set);
-  const auto corpora = chosen_corpora(config, arguments.corpus);
-  if (arguments.action == "verify") return verify(config, corpora, arguments.format);
-  if (environment_rank() > 0) return ExitCode::kDone;  // one process reads; the others have nothing to add
-  Json result = Json::object();
-  if (arguments.action == "phrases") result = make_phrases(arguments, corpora);
-  if (arguments.action == "index") {
-    Json table = Json::array();
-    for (const auto& corpus : corpora) table.push_back(index_row(corpus));
-    result["corpora"] = table;
-  }
-  for (const auto& corpus : corpora) {
-    if (arguments.action == "stats") result[corpus.name] = stats_of(config, corpus);
-    if (arguments.action == "show") result[corpus.name] = show_rows(corpus, arguments.first, arguments.count);
-  }
-  print_result(result, arguments.format);
-  return ExitCode::kDone;
+  const auto command = read_data_command(arguments);
+  if (arguments.action == "verify") return data_verify(command);
+  if (environment_rank() > 0) return ExitCode::kDone;  // one process works; the others have nothing to add
+  if (arguments.action == "index") return data_index(command);
+  if (arguments.action == "stats") return data_stats(command);
+  if (arguments.action == "show") return data_show(command);
+  if (arguments.action == "pack") return data_pack(command);
+  if (arguments.action == "filter") return data_filter(command);
+  if (arguments.action == "phrases") return data_phrases(command);
+  return data_concepts(command);
 }
 
 }  // namespace triptych

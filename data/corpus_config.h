@@ -23,6 +23,7 @@ struct CorpusConfig {
   double weight = 1;
   std::string index_dir;
   std::string phrases;
+  std::string keep_list;
 
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
@@ -54,6 +55,8 @@ struct CorpusConfig {
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
     field("phrases", c.phrases, "image_text: file of the captions' noun phrases, made by `triptych data phrases`");
+    field("keep_list", c.keep_list,
+          "file of `triptych data filter`: only the records that it keeps are used; empty: all records");
   }
   /// Throws FieldError: a key that the format does not use, one that it needs and that is missing, values that
   /// contradict each other.

@@ -1,6 +1,7 @@
 // Contradictions inside the data section.
 #include "data/data_config.h"
 
+#include <algorithm>
 #include <set>
 
 #include "core/base/strings.h"
@@ -48,6 +49,10 @@ void DataConfig::validate() const {
                      "mixing is proportional: every corpus is walked once in an epoch of all records "
                      "anyway; leave it out, or use mixing: weighted");
   }
+}
+
+std::int64_t allowed_bad_records(double error_budget, std::int64_t records) {
+  return std::max<std::int64_t>(10, static_cast<std::int64_t>(error_budget * static_cast<double>(records)));
 }
 
 }  // namespace triptych

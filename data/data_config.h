@@ -117,4 +117,7 @@ struct DataConfig {
   void validate() const;
 };
 
+/// How many distinct bad records are allowed among `records`: the share `error_budget`, and ten in any case.
+std::int64_t allowed_bad_records(double error_budget, std::int64_t records);
+
 }  // namespace triptych

@@ -36,7 +36,7 @@ OUTSIDE = (
     (r"link-grammar/.*", (r"data/text/link_parser\.cpp",), "the parser is behind data/text/link_parser.h"),
     (r"CLI/.*", (r"apps/.*",), "only apps/ knows the command line"),
     (r"yaml-cpp/.*", (r"core/base/.*", r"apps/.*", r"tests/.*"), "only core/base reads YAML; others have typed structs"),
-    (r"(ATen|c10|torch)/.*", (r"(?!core/base/|data/formats/|data/image/|data/text/).*",), "this room works without torch"),
+    (r"(ATen|c10|torch)/.*", (r"(?!core/base/|data/formats/|data/image/|data/text/|data/tools/).*",), "this room works without torch"),
     (r"ATen/ATen\.h", (r".*\.(cpp|cu)", r"tests/.*"), "headers include <ATen/core/Tensor.h> and say at::Tensor"),
 )
 GENERATED = {"git_revision.h": "apps"}  # made while building: header -> the only room that may include it

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/base/errors.h"
+#include "data/data_config.h"
 
 namespace triptych {
 namespace {
@@ -29,7 +30,7 @@ BadRecord from_json(const Json& json) {
 }  // namespace
 
 BadRecords::BadRecords(double error_budget, std::int64_t records)
-    : allowed_(std::max<std::int64_t>(10, static_cast<std::int64_t>(error_budget * static_cast<double>(records)))) {}
+    : allowed_(allowed_bad_records(error_budget, records)) {}
 
 std::vector<BadRecord> BadRecords::add(const std::vector<BadRecord>& local, Collectives& comm) {
   Json mine = Json::array();

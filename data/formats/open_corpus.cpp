@@ -6,6 +6,7 @@
 #include "data/formats/csv_table.h"
 #include "data/formats/image_folder.h"
 #include "data/formats/json_table.h"
+#include "data/formats/keep_list.h"
 #include "data/formats/limited_corpus.h"
 #include "data/formats/printable.h"
 #include "data/formats/unicl_tsv.h"
@@ -40,12 +41,17 @@ void check(const CorpusConfig& config) {
   if (config.path.empty()) throw ConfigError("path: is not given");
 }
 
+std::unique_ptr<Corpus> with_keep_list(std::unique_ptr<Corpus> corpus) {
+  const auto keep_list = corpus->config().keep_list;
+  return keep_list.empty() ? std::move(corpus) : with_keep_list(std::move(corpus), keep_list);
+}
+
 }  // namespace
 
 std::unique_ptr<Corpus> open_corpus(const CorpusConfig& config) {
   try {
     check(config);
-    return limit_records(open_format(config));
+    return limit_records(with_keep_list(open_format(config)));
   } catch (const ConfigError& error) {
     throw ConfigError("corpus " + printable(config.name) + ": " + error.what());
   } catch (const DataError& error) {

@@ -30,7 +30,10 @@ TEST(CommandLine, HelpEverywhere) {
   EXPECT_EQ(plain.code, 0);
   EXPECT_THAT(plain.out, AllOf(HasSubstr("train"), HasSubstr("doctor"), Not(HasSubstr("config-reference"))));
   EXPECT_EQ(run_shell("triptych --help").out, plain.out);
-  for (const std::string command : {"train", "eval", "inspect", "doctor", "data", "bench"}) {
+  EXPECT_THAT(run_shell("triptych data --help").out,
+              AllOf(HasSubstr("pack"), HasSubstr("filter"), HasSubstr("verify")));
+  for (const std::string command : {"train", "eval", "inspect", "doctor", "data index", "data stats", "data show",
+                                    "data verify", "data pack", "data filter", "data concepts", "bench"}) {
     const auto help = run_shell("triptych " + command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.err, IsEmpty()) << command;
@@ -59,6 +62,10 @@ TEST(CommandLine, WrongWordsAreRefusedWithTheNearest) {
   expect_refused("triptych doctor --format yaml", {"--format", "yaml", "json"});
   expect_refused("triptych data show configs/none.yaml --count 0", {"--count"});
   expect_refused("triptych data phrases configs/none.yaml --import a --export b", {"--import", "--export"});
+  expect_refused("triptych data show configs/none.yaml --out x", {"--out", "triptych data show --help"});
+  expect_refused("triptych data pack configs/none.yaml --out x --reszie 3", {"--reszie", "'--resize'"});
+  expect_refused("triptych data pck configs/none.yaml", {"unknown action 'pck'", "'pack'", "verify"});
+  expect_refused("triptych data pack configs/none.yaml", {"--out", "required"});
   expect_refused("triptych inspect no/such/path", {"no/such/path"});
 }
 

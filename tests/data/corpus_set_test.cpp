@@ -1,11 +1,10 @@
-// One label table for all corpora, held-out rows, and what `data stats` counts.
+// One label table for all corpora, held-out rows, and the loader's measurement.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/base/config_reader.h"
 #include "core/base/errors.h"
-#include "data/corpus_report.h"
 #include "data/image/augment.h"
 #include "data/loader.h"
 #include "data/loader_bench.h"
@@ -242,39 +241,7 @@ TEST_F(CorpusSetTest, EvalRowsCarryLocalLabels) {
   EXPECT_TRUE(at::equal(rows.labels, at::tensor({0, 1, 0, 1}, at::kLong)));
 }
 
-// ---- reports -------------------------------------------------------------------------------------------------------
-
-TEST_F(CorpusSetTest, ReportCountsEverything) {
-  const auto corpus = open_corpus(texts({1, 4}));
-  const auto report = report_corpus(*corpus, {});
-  EXPECT_EQ(report.records, 7);
-  EXPECT_EQ(report.usable, 5);
-  EXPECT_EQ(report.unusable, 2);
-  EXPECT_EQ(report.width.min, 8);
-  EXPECT_EQ(report.height.max, 8);
-  EXPECT_EQ(report.captions.sum, 5);
-  EXPECT_EQ(report.caption_bytes.mean(), 8);
-  ASSERT_EQ(report.bad.size(), 2U);
-  EXPECT_EQ(report.bad[1].key, "4");
-  EXPECT_EQ(report.bad[1].sample_id, 4);
-  ReportRequest fast;
-  fast.decode = false;
-  EXPECT_EQ(report_corpus(*corpus, fast).usable, 7);
-  // Halves join to the whole, with any number of threads.
-  ReportRequest front, back;
-  front.last = 3;
-  back.first = 3;
-  back.workers = 4;
-  const auto both = joined(report_corpus(*corpus, front), report_corpus(*corpus, back), 20);
-  EXPECT_EQ(both.image_bytes.sum, report.image_bytes.sum);
-  EXPECT_EQ(both.reasons, report.reasons);
-  EXPECT_EQ(both.bad.at(1).key, "4");
-  const auto shards = shard_facts(*corpus);
-  ASSERT_EQ(shards.size(), 2U);
-  EXPECT_EQ(shards[0].records, 5);
-  EXPECT_EQ(shards[1].bytes, static_cast<std::int64_t>(std::filesystem::file_size(shards[1].path)));
-  EXPECT_THAT(report_corpus(*open_corpus(labels("a", "cat\ndog\nbird\n")), {}).label_counts, ElementsAre(2, 2, 0));
-}
+// ---- measurements --------------------------------------------------------------------------------------------------
 
 TEST_F(CorpusSetTest, BenchMeasuresEveryStage) {
   DataConfig config;

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/corpus.h"
-#include "data/corpus_report.h"
+#include "data/tools/corpus_report.h"
 #include "tests/support/base64.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/tar_writer.h"

@@ -1,7 +1,6 @@
-// Chooses the corpora, shows progress, prints what was found.
-#include "apps/phrases.h"
-
-#include "apps/machine.h"
+// `triptych data phrases`: finds, exports or imports the noun phrases of captions.
+#include "apps/data_actions.h"
+#include "apps/result.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
 #include "data/phrase_builder.h"
@@ -45,38 +44,52 @@ void require_one(const std::vector<CorpusConfig>& corpora, const std::string& op
                     "; name it with --corpus");
 }
 
-}  // namespace
+Json export_for_parser(const DataCommand& command) {
+  require_one(command.corpora, "--export");
+  const auto& config = command.corpora.front();
+  const auto corpus = open_corpus(config);
+  const auto counts = export_captions(*corpus, command.arguments.export_file);
+  return {{"corpus", config.name},
+          {"file", command.arguments.export_file},
+          {"records", counts.records},
+          {"unusable", counts.unusable},
+          {"captions", counts.captions}};
+}
 
-Json make_phrases(const DataArguments& arguments, const std::vector<CorpusConfig>& corpora) {
-  Json table = Json::array();
-  if (!arguments.export_file.empty()) {
-    require_one(corpora, "--export");
-    const auto corpus = open_corpus(corpora.front());
-    const auto counts = export_captions(*corpus, arguments.export_file);
-    table.push_back({{"corpus", corpora.front().name},
-                     {"file", arguments.export_file},
-                     {"records", counts.records},
-                     {"unusable", counts.unusable},
-                     {"captions", counts.captions}});
-    return {{"captions", table}};
-  }
+Json import_from_parser(const DataCommand& command, const std::vector<CorpusConfig>& chosen) {
+  require_one(chosen, "--import");
+  const auto& config = chosen.front();
+  const auto corpus = open_corpus(config);
+  return row_of(config, config.phrases, import_phrases(*corpus, command.arguments.import_file, config.phrases), 1);
+}
+
+std::vector<CorpusConfig> corpora_with_phrases(const std::vector<CorpusConfig>& corpora) {
   std::vector<CorpusConfig> chosen;
-  for (const auto& corpus : corpora)
+  for (const auto& corpus : corpora) {
     if (!corpus.phrases.empty()) chosen.push_back(corpus);
-  if (chosen.empty())
+  }
+  if (chosen.empty()) {
     throw ConfigError(
         "data phrases: no corpus names the file that is to be written; give it, as in "
         "--set data.corpora.0.phrases=captions.phrases");
-  if (!arguments.import_file.empty()) {
-    require_one(chosen, "--import");
-    const auto corpus = open_corpus(chosen.front());
-    const auto counts = import_phrases(*corpus, arguments.import_file, chosen.front().phrases);
-    table.push_back(row_of(chosen.front(), chosen.front().phrases, counts, 1));
-    return {{"phrases", table}};
   }
-  const int threads = arguments.threads > 0 ? static_cast<int>(arguments.threads) : cpu_facts().cores;
-  for (const auto& corpus : chosen) table.push_back(find_row(corpus, threads));
-  return {{"phrases", table}};
+  return chosen;
+}
+
+}  // namespace
+
+ExitCode data_phrases(const DataCommand& command) {
+  const auto& a = command.arguments;
+  Json table = Json::array();
+  if (!a.export_file.empty()) {
+    table.push_back(export_for_parser(command));
+  } else if (const auto chosen = corpora_with_phrases(command.corpora); !a.import_file.empty()) {
+    table.push_back(import_from_parser(command, chosen));
+  } else {
+    for (const auto& corpus : chosen) table.push_back(find_row(corpus, command.threads()));
+  }
+  print_result({{a.export_file.empty() ? "phrases" : "captions", table}}, a.format);
+  return ExitCode::kDone;
 }
 
 }  // namespace triptych

@@ -1,0 +1,78 @@
+// `triptych data show`: records as text, and one decoded picture as PNG.
+#include <algorithm>
+
+#include "apps/data_actions.h"
+#include "apps/result.h"
+#include "core/base/atomic_file.h"
+#include "core/base/strings.h"
+#include "data/formats/printable.h"
+#include "data/image/decode.h"
+#include "data/image/encode.h"
+
+namespace triptych {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<std::string> texts_of(const Corpus& corpus, const Record& record) {
+  auto texts = record.label >= 0 ? corpus.class_names()[static_cast<std::size_t>(record.label)] : record.captions;
+  for (auto& text : texts) text = printable(text);
+  return texts;
+}
+
+Json rows_of(const Corpus& corpus, std::int64_t first, std::int64_t count) {
+  Json rows = Json::array();
+  for (auto index = first; index - first < count && index < corpus.size(); ++index) {
+    const auto place = corpus.place(index);
+    Json row = {{"record", index}, {"shard", place.shard}, {"key", printable(place.key)}};
+    try {
+      const auto record = corpus.read(index);
+      row["bytes"] = record.image.size();
+      row["text"] = join(texts_of(corpus, record), " | ");
+    } catch (const DataError& error) {
+      row["bytes"] = nullptr;
+      row["text"] = std::string("unusable: ") + error.what();
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// Everything about one record; its decoded picture goes to `png`. Throws DataError when it cannot be used.
+Json whole_record(const Corpus& corpus, std::int64_t index, const DecodeConfig& decoding, const std::string& png) {
+  if (index >= corpus.size()) {
+    throw ConfigError("data show: --first " + std::to_string(index) + ": corpus " + corpus.config().name + " has " +
+                      std::to_string(corpus.size()) + " records, counted from 0");
+  }
+  const auto record = corpus.read(index);
+  const auto image = decode_image(record.image, decoding);
+  const auto bytes = encode_png(image);
+  write_file_atomically(png, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const auto place = corpus.place(index);
+  Json row = {{"corpus", corpus.config().name}, {"record", index},        {"shard", place.shard},
+              {"key", printable(place.key)},    {"offset", place.offset}, {"bytes", record.image.size()},
+              {"width", image.width},           {"height", image.height}, {"png", png}};
+  if (record.label >= 0) row["class"] = record.label;
+  Json texts = Json::array();
+  const auto& all = record.label >= 0 ? corpus.class_names()[static_cast<std::size_t>(record.label)] : record.captions;
+  for (const auto& text : all) texts.push_back({{"text", text}});
+  row[record.label >= 0 ? "names" : "captions"] = texts;
+  return row;
+}
+
+}  // namespace
+
+ExitCode data_show(const DataCommand& command) {
+  const auto& a = command.arguments;
+  if (!a.png.empty()) {
+    const auto corpus = open_corpus(command.only());
+    print_result(whole_record(*corpus, a.first, command.config.data.decode, a.png), a.format);
+    return ExitCode::kDone;
+  }
+  Json result = Json::object();
+  for (const auto& config : command.corpora) result[config.name] = rows_of(*open_corpus(config), a.first, a.count);
+  print_result(result, a.format);
+  return ExitCode::kDone;
+}
+
+}  // namespace triptych
