@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kBlock = PhraseWriter::kBlockRecords;
-constexpr std::int64_t kBlocksOfAWave = 8;  // a worker, between two writes
+constexpr std::int64_t kBlocksOfAWave = 4;  // a worker, between two writes
 constexpr std::streamsize kLongestLine = 4 << 20;
 
 double seconds_since(Clock::time_point start) {

@@ -36,9 +36,13 @@ struct DeleteLinkage {
 template <class Handle, class Delete>
 using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Delete>;
 
-void ignore_message(lg_errinfo*, void*) {}
+// The library's handler of messages belongs to a thread; without one it writes to stdout and stderr.
+void silence_library() {
+  lg_error_set_handler([](lg_errinfo*, void*) {}, nullptr);
+}
 
 Owned<Parse_Options, DeleteOptions> make_options() {
+  silence_library();
   Owned<Parse_Options, DeleteOptions> options(parse_options_create());
   parse_options_set_verbosity(options.get(), 0);
   parse_options_set_linkage_limit(options.get(), 10);
@@ -135,7 +139,7 @@ struct LinkParser::Impl {
 };
 
 LinkParser::LinkParser() : impl_(std::make_unique<Impl>()) {
-  lg_error_set_handler(ignore_message, nullptr);  // it writes about locales to stdout otherwise
+  silence_library();
   impl_->dictionary = dictionary_create_lang("en");
   if (!impl_->dictionary)
     throw ConfigError(
@@ -161,6 +165,7 @@ std::optional<std::vector<ByteSpan>> LinkParser::noun_phrases(const CaptionSegme
 }
 
 WordClasses LinkParser::classes(const std::string& word) const {
+  silence_library();
   WordClasses classes;
   Dict_node* const nodes = dictionary_lookup_list(impl_->dictionary, word.c_str());
   for (const Dict_node* node = nodes; node; node = node->right) {
