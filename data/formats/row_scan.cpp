@@ -134,7 +134,7 @@ void scan_array(FileBytes& bytes, std::int64_t at, std::int64_t line, const RowV
       begin = at, begin_line = line, depth = 0;
     }
     if (in_string) {
-      if (byte == '\\') ++at;
+      if (byte == '\\' && bytes.at(at + 1) >= 0) ++at;
       in_string = byte != '"';
     } else if (byte == '"') {
       in_string = true;

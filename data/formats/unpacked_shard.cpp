@@ -111,13 +111,22 @@ class Copy {
   std::int64_t size_ = 0;
 };
 
-/// True when a walk over the tar ends with a member or header that is cut, so that the damage is a bad record already.
-bool ends_with_damage(const std::string& tar) {
+/// What a walk over the copy's headers meets.
+struct Walk {
+  bool found_header = false, damaged = false;
+  bool ends_cut = false;  ///< the last member or header is cut, so the damage is a bad record already
+};
+
+Walk walk(const std::string& tar) {
   const InputFile file(tar);
   TarScan scan(file);
-  auto last = Damage::kNone;
-  while (const auto member = scan.next()) last = member->damage;
-  return last == Damage::kPayloadCut || last == Damage::kHeaderCut;
+  Walk met;
+  while (const auto member = scan.next()) {
+    met.damaged |= member->damage != Damage::kNone;
+    met.ends_cut = member->damage == Damage::kPayloadCut || member->damage == Damage::kHeaderCut;
+  }
+  met.found_header = scan.found_header();
+  return met;
 }
 
 /// A header that is cut, behind whole blocks: the walk over the copy meets it as a lost record.
@@ -146,10 +155,13 @@ void unpack(const InputFile& shard, bool gzip, const std::string& path) {
     }
   };
   const auto trouble = gzip ? unpack_gzip(source, sink) : unpack_zstd(source, sink);
+  const auto met = walk(copy.temporary());
+  if (!met.found_header && (trouble || met.damaged)) {
+    throw DataError(printable(shard.path()) + ": " + trouble.value_or("what is packed in it is no tar archive"));
+  }
   if (trouble) {
-    if (copy.size() == 0) throw DataError(printable(shard.path()) + ": " + *trouble);
     log_warning(printable(shard.path()) + ": " + *trouble + "; the records before the damage are used");
-    if (!ends_with_damage(copy.temporary())) add_part_of_header(copy);
+    if (!met.ends_cut) add_part_of_header(copy);
   }
   copy.keep();
 }

@@ -272,6 +272,7 @@ INSTANTIATE_TEST_SUITE_P(
         TextCase{
             "missing_comma", "[" + row_of("a") + row_of("b") + "," + row_of("c") + "]", {"c"}, {"cannot be parsed"}},
         TextCase{"array_cut", "[" + row_of("a") + ",\n{\"image\": \"x.p", {"a"}, {"row 2, line 2"}},
+        TextCase{"array_cut_in_an_escape", "[" + row_of("a") + ",\"\\", {"a"}, {"cannot be parsed"}},
         TextCase{"stray_bracket", "[" + row_of("a") + "}, " + row_of("b") + "]", {"b"}, {"cannot be parsed"}},
         TextCase{"text_behind_the_array", "[" + row_of("a") + "]\n" + row_of("b"), {"a"}, {"row 2, line 1"}},
         TextCase{"broken_line",

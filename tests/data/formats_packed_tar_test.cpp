@@ -162,7 +162,8 @@ TEST_P(PackedTarTest, ADamagedFileNeverGivesAWrongRecordSilently) {
 TEST_P(PackedTarTest, WhatIsNoTarInsideIsRefused) {
   const TempDir dir;
   write_test_file(dir / "a.tar.x", GetParam()(std::string(2000, 'x')));
-  EXPECT_THAT(read_all(dir / "a.tar.x").refused, HasSubstr("is no tar archive"));
+  EXPECT_THAT(read_all(dir / "a.tar.x").refused, HasSubstr("a.tar.x: what is packed in it is no tar archive"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
 }
 
 /// 40 GB of zeros in a file of 40 MB would fill the disk: the copy is given up at 200 times the size.

@@ -233,7 +233,7 @@ TEST_P(SameRecordsTest, OpenedAgainItIsTheSame) {
 }
 
 TEST_P(SameRecordsTest, ReportsSeeEveryRecord) {
-  const auto report = report_corpus(*open("image_text"), {.workers = 3});
+  const auto report = report_corpus(*open("image_text"), {.decoding = {}, .workers = 3});
   EXPECT_EQ(report.usable, kRecords);
   EXPECT_EQ(report.width.min, 8);
   EXPECT_EQ(report.width.max, 17);
