@@ -36,7 +36,7 @@ struct CorpusReport {
 struct ReportRequest {
   std::int64_t first = 0, last = -1;  ///< records [first, last); last = -1: to the end
   bool hashes = false;                ///< fill image_hashes: 16 bytes a record
-  DecodeConfig decoding;
+  DecodeConfig decoding = {};
   int threads = 1;
   std::function<void(std::int64_t done)> progress = {};  ///< called between waves of records; may be empty
 };

@@ -13,8 +13,8 @@
 namespace triptych {
 
 struct FilterRequest {
-  std::vector<const Corpus*> evaluation;  ///< for evaluation_pictures; not owned
-  DecodeConfig decoding;
+  std::vector<const Corpus*> evaluation = {};  ///< for evaluation_pictures; not owned
+  DecodeConfig decoding = {};
   int threads = 1;
   /// What is being done and how far it is; may be empty.
   std::function<void(const std::string& what, std::int64_t done, std::int64_t of)> progress = {};
