@@ -138,9 +138,10 @@ void declare_data_concepts(CLI::App& data, DataArguments& a) {
 }
 
 void declare_data_phrases(CLI::App& data, DataArguments& a) {
-  auto* phrases = add_data_action(data, a, "phrases",
-                                  "Finds the noun phrases of captions, for corpora that name a file of phrases; goes on "
-                                  "where it was stopped");
+  auto* phrases =
+      add_data_action(data, a, "phrases",
+                      "Finds the noun phrases of captions, for corpora that name a file of phrases; goes on "
+                      "where it was stopped");
   auto* to = phrases->add_option("--export", a.export_file, "writes the captions for a parser of your own")
                  ->option_text("JSONL");
   phrases->add_option("--import", a.import_file, "takes the phrases that your own parser found")

@@ -50,19 +50,19 @@ struct DataArguments {
   std::string action;  ///< index | stats | show | verify | pack | filter | concepts | phrases
   std::string config;
   std::vector<std::string> set;
-  std::string corpus;                   ///< empty: all; pack, filter: the only one
-  std::int64_t threads = 0;             ///< 0: all cores
-  std::int64_t count = 5, first = 0;    ///< show
-  std::string png;                      ///< show: file for the picture of record `first`; empty: none
-  std::string html;                     ///< stats: file of the page; empty: none
-  std::string out;                      ///< pack: folder; filter: keep-list
-  std::int64_t resize = 0;              ///< pack: short side; 0: pictures are copied
-  std::optional<std::int64_t> quality;  ///< pack with resize
-  std::int64_t shard_size = 2000;       ///< pack: records
-  std::string rules;                    ///< filter: YAML file
-  std::int64_t more_than = 5;           ///< concepts: threshold
-  std::string import_file, export_file; ///< phrases: JSON Lines of a user's own parser, and for it
-  std::int64_t most = 50;               ///< concepts: rows of the table
+  std::string corpus;                    ///< empty: all; pack, filter: the only one
+  std::int64_t threads = 0;              ///< 0: all cores
+  std::int64_t count = 5, first = 0;     ///< show
+  std::string png;                       ///< show: file for the picture of record `first`; empty: none
+  std::string html;                      ///< stats: file of the page; empty: none
+  std::string out;                       ///< pack: folder; filter: keep-list
+  std::int64_t resize = 0;               ///< pack: short side; 0: pictures are copied
+  std::optional<std::int64_t> quality;   ///< pack with resize
+  std::int64_t shard_size = 2000;        ///< pack: records
+  std::string rules;                     ///< filter: YAML file
+  std::int64_t more_than = 5;            ///< concepts: threshold
+  std::string import_file, export_file;  ///< phrases: JSON Lines of a user's own parser, and for it
+  std::int64_t most = 50;                ///< concepts: rows of the table
   Format format = Format::kTable;
 };
 

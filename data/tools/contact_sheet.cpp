@@ -24,7 +24,7 @@ SmallPicture small_picture(const Corpus& corpus, std::int64_t index, int side, c
     };
     Image shrunk{scaled(image.width), scaled(image.height), {}};
     shrunk.rgb.resize(static_cast<std::size_t>(shrunk.width) * static_cast<std::size_t>(shrunk.height) * 3);
-    resize_bicubic(image, {0, 0, image.width, image.height}, {shrunk.width, shrunk.height},
+    resize_bicubic(image, Box{0, 0, image.width, image.height}, {shrunk.width, shrunk.height},
                    {0, 0, shrunk.width, shrunk.height}, false, shrunk.rgb);
     image = std::move(shrunk);
   }

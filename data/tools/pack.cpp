@@ -56,7 +56,7 @@ std::optional<Image> shrunk(const Image& image, std::int64_t side) {
   small.width = static_cast<int>(side * image.width / short_side);
   small.height = static_cast<int>(side * image.height / short_side);
   small.rgb.resize(static_cast<std::size_t>(small.width) * static_cast<std::size_t>(small.height) * 3);
-  resize_bicubic(image, {0, 0, image.width, image.height}, {small.width, small.height},
+  resize_bicubic(image, Box{0, 0, image.width, image.height}, {small.width, small.height},
                  {0, 0, small.width, small.height}, false, small.rgb);
   return small;
 }

@@ -17,10 +17,10 @@ namespace triptych {
 
 struct PackRequest {
   std::filesystem::path folder = {};  ///< made if absent
-  std::int64_t short_side = 0;   ///< > 0: larger pictures are resized to it and encoded as JPEG; 0: bytes are copied
-  std::int64_t quality = 95;     ///< of JPEG, with short_side only
+  std::int64_t short_side = 0;  ///< > 0: larger pictures are resized to it and encoded as JPEG; 0: bytes are copied
+  std::int64_t quality = 95;    ///< of JPEG, with short_side only
   std::int64_t shard_records = 2000;  ///< records of the corpus that a shard covers
-  DecodeConfig decoding = {};              ///< with short_side only
+  DecodeConfig decoding = {};         ///< with short_side only
   int threads = 1;
   std::function<void(std::int64_t done)> progress = {};  ///< after each wave of records; may be empty
 };

@@ -34,7 +34,7 @@ Waves make_waves() {
 std::optional<std::uint64_t> perceptual_hash(const Image& image) {
   static const Waves waves = make_waves();
   std::vector<std::uint8_t> rgb(kSide * kSide * 3);
-  resize_bicubic(image, {0, 0, image.width, image.height}, {kSide, kSide}, {0, 0, kSide, kSide}, false, rgb);
+  resize_bicubic(image, Box{0, 0, image.width, image.height}, {kSide, kSide}, {0, 0, kSide, kSide}, false, rgb);
   std::array<std::array<double, kFrequencies>, kSide> rows{};  // [y][u]
   for (std::size_t y = 0; y < kSide; ++y) {
     for (std::size_t x = 0; x < kSide; ++x) {
