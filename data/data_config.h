@@ -32,7 +32,7 @@ struct DecodeConfig {
   std::string alpha = "white";
   std::string exif = "apply";
   std::int64_t max_pixels = 64 << 20;
-  bool scaled = true;
+  bool scaled = false;
   std::string test_resize = "crop";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {

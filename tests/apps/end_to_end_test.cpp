@@ -173,7 +173,7 @@ TEST(EndToEnd, DataPhrasesWritesExportsAndImports) {
   const auto no_file = run_shell("triptych data phrases " + config);
   EXPECT_EQ(no_file.code, 2);
   EXPECT_THAT(no_file.err, HasSubstr("phrases="));
-  EXPECT_EQ(run_shell("triptych data stats " + config + " --threads 1").code, 2);
+  EXPECT_EQ(run_shell("triptych data stats " + config + " --import lines.jsonl").code, 2);
 }
 
 TEST(EndToEnd, BenchesGiveFigures) {

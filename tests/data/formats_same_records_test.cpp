@@ -233,11 +233,11 @@ TEST_P(SameRecordsTest, OpenedAgainItIsTheSame) {
 }
 
 TEST_P(SameRecordsTest, ReportsSeeEveryRecord) {
-  const auto report = report_corpus(*open("image_text"), {.decoding = {}, .workers = 3});
+  const auto report = report_corpus(*open("image_text"), {.threads = 3});
   EXPECT_EQ(report.usable, kRecords);
-  EXPECT_EQ(report.width.min, 8);
-  EXPECT_EQ(report.width.max, 17);
-  EXPECT_EQ(report.captions.sum, GetParam().one_caption ? 10 : 20);
+  EXPECT_EQ(report.width.min(), 8);
+  EXPECT_EQ(report.width.max(), 17);
+  EXPECT_EQ(report.captions.sum(), GetParam().one_caption ? 10 : 20);
   const auto labels = report_corpus(*open("image_label"), {});
   EXPECT_THAT(labels.label_counts, testing::ElementsAre(4, 3, 3));
 }

@@ -16,6 +16,12 @@
 namespace triptych {
 namespace {
 
+DecodeConfig scaled_down() {
+  DecodeConfig config;
+  config.scaled = true;
+  return config;
+}
+
 DecodeConfig settings(const std::string& alpha, const std::string& exif) {
   DecodeConfig config;
   config.alpha = alpha;
@@ -135,7 +141,7 @@ TEST(DecodePart, ReducesAsFarAsNoNeedIsEnlarged) {
   for (const auto& c : {Case{whole, {37, 27}, 8}, Case{whole, {38, 27}, 4}, Case{whole, {37, 28}, 4},
                         Case{whole, {75, 54}, 4}, Case{whole, {150, 109}, 2}, Case{whole, {150, 110}, 1},
                         Case{whole, {301, 219}, 1}, Case{whole, {500, 10}, 1}, Case{{40, 20, 80, 80}, {20, 20}, 4}}) {
-    const auto part = decode_part(file, {}, only(c.region, c.scaled));
+    const auto part = decode_part(file, scaled_down(), only(c.region, c.scaled));
     EXPECT_EQ(part.denominator, c.denominator) << c.scaled.width << " x " << c.scaled.height;
     const RealBox at = part.inside(c.region);
     EXPECT_GE(at.x, 0);
@@ -144,7 +150,7 @@ TEST(DecodePart, ReducesAsFarAsNoNeedIsEnlarged) {
     EXPECT_LE(at.y + at.height, part.image.height);
   }
   const NeedsOf two = [&](Size) { return std::vector<PixelNeed>{{whole, {37, 27}}, {{0, 0, 50, 50}, {40, 40}}}; };
-  EXPECT_EQ(decode_part(file, {}, two).denominator, 1);
+  EXPECT_EQ(decode_part(file, scaled_down(), two).denominator, 1);
   DecodeConfig off;
   off.scaled = false;
   EXPECT_EQ(decode_part(file, off, only(whole, {37, 27})).denominator, 1);
@@ -178,7 +184,7 @@ TEST(DecodePart, AReducedPictureGivesNearlyTheSameView) {
     const Image whole = decode_image(file, {});
     for (const Box region : {Box{0, 0, whole.width, whole.height}, Box{17, 9, 141, 153}}) {
       for (const int size : {64, 32, 16}) {
-        const auto part = decode_part(file, {}, only(region, {size, size}));
+        const auto part = decode_part(file, scaled_down(), only(region, {size, size}));
         ASSERT_GT(part.denominator, 1);
         const double error = reduction_error(whole, part, region, size);
         EXPECT_LT(error, bound) << name << " 1/" << part.denominator << " to " << size;
@@ -193,7 +199,7 @@ TEST(DecodePart, RegionsKeepTheirFractions) {
   const auto file = images["jpeg420.file"].bytes;
   const Image whole = decode_image(file, {});
   const Box region{18, 10, 142, 150};
-  const auto part = decode_part(file, {}, only(region, {32, 32}));
+  const auto part = decode_part(file, scaled_down(), only(region, {32, 32}));
   ASSERT_EQ(part.denominator, 4);
   const RealBox at = part.inside(region);
   EXPECT_EQ(at.x - std::floor(at.x), 0.5);

@@ -186,7 +186,7 @@ TEST_F(ReportTest, PageIsSelfContainedSoundAndEscaped) {
   std::vector<TestRecord> records;
   for (int i = 0; i < 6; ++i) {
     records.push_back(
-        {"png", text_of(encode_png(wavy_picture(300 + 10 * i, 100, 4))), {"a <b>caption</b> & \\\"more\\\""}});
+        {"png", text_of(encode_png(wavy_picture(300 + 10 * i, 100, 4))), {"a <b>caption</b> & \"more\""}});
   }
   records.push_back({"png", "broken", {"x"}});
   const auto text = open_corpus(text_corpus(write_records(folder_ / "t.tar", records), "web <1>"));

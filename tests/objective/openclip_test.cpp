@@ -70,12 +70,12 @@ TEST(OpenClip, FirstStepHasTheGoldenLossAndGradients) {
       std::vector<Batch> parts;
       for (std::size_t i = 0; i < pieces; ++i) {
         const auto n = static_cast<std::int64_t>(8 / pieces), first = static_cast<std::int64_t>(i) * n;
-        parts.push_back({batch.images.narrow(0, first, n),
-                         batch.tokens.narrow(0, first, n),
-                         batch.labels.narrow(0, first, n),
-                         {},
-                         first,
-                         {}});
+        Batch part;
+        part.images = batch.images.narrow(0, first, n);
+        part.tokens = batch.tokens.narrow(0, first, n);
+        part.labels = batch.labels.narrow(0, first, n);
+        part.first_position = first;
+        parts.push_back(part);
       }
       const double expected = golden["trace.loss"][0].item<double>();
       EXPECT_NEAR(objective->accumulate(parts, scope).total.item<double>(), expected, 1e-5 * expected);

@@ -12,15 +12,16 @@
 
 namespace triptych {
 
-/// Smooth, coloured and the same for the same `seed`: a sum of a few waves. Different seeds look different.
+/// Smooth, coloured and the same for the same `seed`: waves up to the eighth cosine frequency of either
+/// direction, as natural pictures have them. Different seeds look different.
 inline Image wavy_picture(int width, int height, std::uint64_t seed) {
   RandomStream draws(random_key(seed, Purpose::kTest));
   struct Wave {
     double x, y, phase, strength;
   };
-  std::vector<Wave> waves(12);
+  std::vector<Wave> waves(60);
   for (auto& wave : waves)
-    wave = {draws.uniform(-9, 9), draws.uniform(-9, 9), draws.uniform(0, 6.3), draws.uniform(5, 25)};
+    wave = {draws.uniform(-26, 26), draws.uniform(-26, 26), draws.uniform(0, 6.3), draws.uniform(4, 12)};
   Image image{width, height, {}};
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
