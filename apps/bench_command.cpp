@@ -8,6 +8,7 @@
 #include "apps/result.h"
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
+#include "core/model/image_preprocess.h"
 #include "core/objective/embedding.h"
 #include "core/train/run_environment.h"
 #include "core/train/train_config.h"
@@ -42,6 +43,8 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.most_seconds = arguments.seconds;
   request.seed = static_cast<std::uint64_t>(config.run.seed);
   const CorpusSet corpora(data);
+  const auto facts = corpora.facts(request.batch);
+  request.use = [&](const Batch& batch) { normalise_images(batch.images.flatten(0, 1), facts, at::kFloat); };
   const auto report = bench_loader(corpora, data, request);
   const double difference = report.reduced_share > 0 ? reduction_difference(corpora, data, request) : 0;
   const auto row = [&](const std::string& stage, double seconds) {
@@ -64,7 +67,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
           {"stages",
            {row("read", report.stages.read_s), row("decode", report.stages.decode_s),
             row("crop and resize", report.stages.resize_s), row("colours", report.stages.color_s),
-            row("text", report.stages.text_s)}}};
+            row("text", report.stages.text_s), row("normalise", report.use_s)}}};
 }
 
 Json compute_result(TrainConfig config, const BenchArguments& arguments) {

@@ -45,7 +45,12 @@ LoaderBenchReport bench_loader(const CorpusSet& corpora, const DataConfig& confi
   const auto stages_before = loader.stage_times();
   const auto start = Clock::now();
   do {
-    for (const auto& batch : loader.next()) report.bad_records += static_cast<std::int64_t>(batch.bad.size());
+    for (const auto& batch : loader.next()) {
+      report.bad_records += static_cast<std::int64_t>(batch.bad.size());
+      const auto taken = Clock::now();
+      if (request.use) request.use(batch);
+      report.use_s += seconds_since(taken);
+    }
     report.samples += request.batch;
     report.wait_s += loader.times().wait_s;
   } while (report.samples < request.samples && seconds_since(start) < request.most_seconds);

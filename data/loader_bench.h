@@ -1,6 +1,7 @@
 // How fast batches come: the measurement behind `triptych bench loader`.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 #include "core/types/batch.h"
 #include "data/data_config.h"
@@ -14,6 +15,7 @@ struct LoaderBenchRequest {
   std::int64_t samples = 4096;  ///< rounded up to whole batches
   double most_seconds = 10;     ///< ends earlier when this has passed
   std::uint64_t seed = 1;
+  std::function<void(const Batch&)> use;  ///< what the taker does with each batch: normalises it, for instance
 };
 
 /// Figures after the first batch, so that starting threads and cold caches do not count.
@@ -23,7 +25,8 @@ struct LoaderBenchReport {
   double samples_per_s = 0;
   double mb_per_s = 0;       ///< encoded pictures, 10^6 bytes
   double first_batch_s = 0;  ///< from making the loader to its first batch
-  double wait_s = 0;         ///< next() blocked: all of the time while nothing else uses the processor
+  double wait_s = 0;         ///< next() blocked
+  double use_s = 0;          ///< in `use`
   std::int64_t bad_records = 0;
   std::int64_t workers = 0;
   double reduced_share = 0;  ///< of the pictures: decoded at less than their size

@@ -1,7 +1,8 @@
 """Photograph-like pictures for measuring loaders: scenes of clip art over noise with a photograph's spectrum.
 
 A decoder's time depends on how many bytes a pixel has, not on what is seen, so the noise is as strong as it takes for
-JPEG of quality 90 and 4:2:0 to come out at about 0.58 bytes a pixel at 500 x 375 and 0.44 at 1600 x 1200. The pictures
+JPEG of quality 90 and 4:2:0 to come out at about 0.58 bytes a pixel at 500 x 375 and 0.44 at 1600 x 1200. PNG and WebP
+(quality 90) hold the same scenes. The pictures
 are those of clipart-text, whose captions the scenes keep. All draws are raw bits of a counter-based generator, so the
 bytes depend on the pinned numpy and Pillow alone.
 """
@@ -19,18 +20,29 @@ from corpus.shards import add
 
 SHARD_RECORDS = 500
 QUALITY = 90
+ENCODER = {  # Pillow's name and options by extension
+    "jpg": ("JPEG", {"quality": QUALITY, "subsampling": 2}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {"quality": QUALITY}),
+}
 FIELD = 2048  # side of the noise field that all scenes cut from
 
 
 @dataclasses.dataclass
-class Size:
+class PhotoSet:
     width: int
     height: int
     records: int
     grain: int  # amplitude of the noise of single pixels
+    extension: str = "jpg"
 
 
-SIZES = {"photos-500": Size(500, 375, 6000, 20), "photos-1600": Size(1600, 1200, 1000, 13)}
+SETS = {
+    "photos-500": PhotoSet(500, 375, 6000, 20),
+    "photos-1600": PhotoSet(1600, 1200, 1000, 13),
+    "photos-500-png": PhotoSet(500, 375, 1000, 20, "png"),
+    "photos-500-webp": PhotoSet(500, 375, 1000, 20, "webp"),
+}
 
 
 def words(key: int, count: int) -> np.ndarray:
@@ -66,15 +78,16 @@ def read_clipart(folder: pathlib.Path) -> list[tuple[Image.Image, str]]:
 
 
 class Scenes:
-    """Scenes of one size."""
+    """Scenes of one size, as files of one format."""
 
-    def __init__(self, clipart: list[tuple[Image.Image, str]], size: Size):
-        self.clipart, self.width, self.height = clipart, size.width, size.height
-        self.grain = (noise(99, FIELD).astype(np.int16) - 128) * size.grain // 32
+    def __init__(self, clipart: list[tuple[Image.Image, str]], wanted: PhotoSet):
+        self.clipart, self.width, self.height = clipart, wanted.width, wanted.height
+        self.format, self.options = ENCODER[wanted.extension]
+        self.grain = (noise(99, FIELD).astype(np.int16) - 128) * wanted.grain // 32
         self.ground = np.clip(field() + self.grain + 128, 0, 255).astype(np.uint8)
 
     def make(self, index: int) -> tuple[bytes, str]:
-        """The JPEG file and the caption of scene `index`: three pictures, which white makes transparent."""
+        """The file and the caption of scene `index`: three pictures, which white makes transparent."""
         draws = iter(words(1000 + index, 16).tolist())
         left, top = next(draws) % (FIELD - self.width + 1), next(draws) % (FIELD - self.height + 1)
         window = np.s_[top:top + self.height, left:left + self.width]
@@ -90,7 +103,7 @@ class Scenes:
             place = np.s_[y:y + height, x:x + width]
             self.paste(scene[place], grain[place], resized)
         stream = io.BytesIO()
-        Image.fromarray(scene).save(stream, "JPEG", quality=QUALITY, subsampling=2)
+        Image.fromarray(scene).save(stream, self.format, **self.options)
         return stream.getvalue(), "; ".join(captions)
 
     @staticmethod
@@ -105,9 +118,9 @@ def write(folder: pathlib.Path, clipart: list[tuple[Image.Image, str]], count: i
 
     What the folder held is removed; a shard has another name until it is whole. `count` makes fewer records.
     """
-    size = SIZES[folder.name]
-    records = count or size.records
-    scenes, total = Scenes(clipart, size), 0
+    wanted = SETS[folder.name]
+    records = count or wanted.records
+    scenes, total = Scenes(clipart, wanted), 0
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, records, SHARD_RECORDS):
@@ -115,9 +128,9 @@ def write(folder: pathlib.Path, clipart: list[tuple[Image.Image, str]], count: i
         scratch = path.with_suffix(".tmp")
         with tarfile.open(scratch, "w", format=tarfile.USTAR_FORMAT) as shard:
             for index in range(first, min(first + SHARD_RECORDS, records)):
-                jpeg, caption = scenes.make(index)
-                add(shard, f"{folder.name}-{index:05d}.jpg", jpeg)
+                picture, caption = scenes.make(index)
+                add(shard, f"{folder.name}-{index:05d}.{wanted.extension}", picture)
                 add(shard, f"{folder.name}-{index:05d}.txt", caption.encode())
-                total += len(jpeg)
+                total += len(picture)
         scratch.rename(path)
-    return {"records": records, "bytes": total / records, "bytes_a_pixel": total / records / (size.width * size.height)}
+    return {"records": records, "bytes": total / records, "bytes_a_pixel": total / records / (wanted.width * wanted.height)}

@@ -6,6 +6,7 @@
 
 #include "tests/apps/run_program.h"
 #include "tests/apps/tiny_run.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 namespace {
@@ -129,7 +130,7 @@ TEST(CommandLine, DoctorNamesMissingCorporaWithTheCommand) {
 TEST(ConfigReference, DocsAreNotStale) {
   const auto outcome = run_shell("triptych config-reference");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_EQ(outcome.out, slurp(TRIPTYCH_SOURCE_DIR "/docs/config_reference.md"))
+  EXPECT_EQ(outcome.out, slurp(source_path("docs/config_reference.md")))
       << "refresh it: build/release/triptych config-reference > docs/config_reference.md";
 }
 

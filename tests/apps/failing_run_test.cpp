@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "tests/apps/tiny_run.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 namespace {
@@ -52,7 +53,7 @@ TEST(FailingRun, AModelBeyondTheMemoryIsRefusedBeforeItIsBuilt) {
 TEST(FailingRun, TwoBinariesAreRefused) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
-  auto program = slurp(TRIPTYCH_BINARY_DIR "/triptych");
+  auto program = slurp(build_path("triptych"));
   const auto note = program.find(std::string("\3\0\0\0GNU\0", 8));  // the ELF note that holds the build id
   ASSERT_NE(note, std::string::npos);
   program[note + 8] = static_cast<char>(program[note + 8] ^ 1);

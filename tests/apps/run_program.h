@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 
 namespace triptych {
@@ -37,7 +38,7 @@ inline Outcome run_shell(const std::string& command) {
   const TempDir scratch;
   const auto out = (scratch / "out").string(), err = (scratch / "err").string();
   const int status = std::system(
-      ("cd " TRIPTYCH_SOURCE_DIR " && PATH=" TRIPTYCH_BINARY_DIR ":$PATH " + command + " >" + out + " 2>" + err)
+      ("cd " + source_path("") + " && PATH=" + build_path("") + ":$PATH " + command + " >" + out + " 2>" + err)
           .c_str());
   Outcome outcome;
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

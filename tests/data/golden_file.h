@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/paths.h"
+
 namespace triptych {
 
 class GoldenFile {
@@ -22,7 +24,7 @@ class GoldenFile {
   };
   /// `name` is the file's stem: "images".
   explicit GoldenFile(const std::string& name) {
-    std::ifstream file(TRIPTYCH_SOURCE_DIR "/tests/golden/" + name + ".safetensors", std::ios::binary);
+    std::ifstream file(source_path("tests/golden/") + name + ".safetensors", std::ios::binary);
     bytes_.assign(std::istreambuf_iterator<char>(file), {});
     if (bytes_.size() < 8) throw std::runtime_error("no golden file " + name);
     std::uint64_t size = 0;

@@ -12,13 +12,14 @@
 #include "core/base/errors.h"
 #include "core/base/random_key.h"
 #include "tests/data/golden_file.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 
 namespace triptych {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
-const std::string kVocabulary = TRIPTYCH_SOURCE_DIR "/assets/bert_vocab.txt";
+const std::string kVocabulary = source_path("assets/bert_vocab.txt");
 
 const BertWordPiece& tokenizer() {
   static const BertWordPiece shared(kVocabulary, BertWordPiece::End::kSep);

@@ -15,6 +15,7 @@
 #include "core/base/random_key.h"
 #include "data/text/clip_clean.h"
 #include "tests/data/golden_file.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 
 namespace triptych {
@@ -138,7 +139,7 @@ std::vector<std::string> plain_merges(std::vector<std::string> word,
 TEST(ClipBpe, MergesAsThePlainRuleDoes) {
   std::map<std::pair<std::string, std::string>, int> ranks;
   std::map<std::string, std::int64_t> ids;
-  gzFile file = gzopen(TRIPTYCH_SOURCE_DIR "/assets/clip_bpe_merges.txt.gz", "rb");
+  gzFile file = gzopen(source_path("assets/clip_bpe_merges.txt.gz").c_str(), "rb");
   ASSERT_TRUE(file);
   char line[512];
   gzgets(file, line, sizeof line);
@@ -216,7 +217,7 @@ TEST(MakeTokenizer, NamesWhatIsMissing) {
   std::ofstream(path) << "#version\ni n\nt qq\n";
   EXPECT_THAT(message([&] { ClipBpe{path}; }), testing::HasSubstr(":3: got 't qq'"));
   {
-    std::ifstream whole(TRIPTYCH_SOURCE_DIR "/assets/clip_bpe_merges.txt.gz", std::ios::binary);
+    std::ifstream whole(source_path("assets/clip_bpe_merges.txt.gz"), std::ios::binary);
     std::string bytes((std::istreambuf_iterator<char>(whole)), {});
     std::ofstream(path, std::ios::binary) << bytes.substr(0, 50'000);
   }

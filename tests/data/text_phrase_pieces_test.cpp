@@ -8,6 +8,7 @@
 
 #include "core/base/random_key.h"
 #include "tests/data/golden_file.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 namespace {
@@ -16,7 +17,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 const BertWordPiece& tokenizer() {
-  static const BertWordPiece shared(TRIPTYCH_SOURCE_DIR "/assets/bert_vocab.txt", BertWordPiece::End::kNone);
+  static const BertWordPiece shared(source_path("assets/bert_vocab.txt"), BertWordPiece::End::kNone);
   return shared;
 }
 

@@ -16,6 +16,7 @@
 #include "data/tools/perceptual_hash.h"
 #include "data/tools/words.h"
 #include "tests/support/corpus_configs.h"
+#include "tests/support/paths.h"
 #include "tests/support/small_corpora.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_pictures.h"
@@ -290,7 +291,7 @@ TEST_F(FilterTest, RulesThatMakeNoSenseAreRefused) {
 }
 
 TEST(FilterRulesTest, TheExampleFileIsLoupes) {
-  const auto config = load_config<FilterConfig>(TRIPTYCH_SOURCE_DIR "/configs/filters/loupe.yaml");
+  const auto config = load_config<FilterConfig>(source_path("configs/filters/loupe.yaml"));
   std::vector<std::string> names;
   for (const auto& rule : config.rules) names.push_back(rule_name(rule));
   EXPECT_THAT(names,

@@ -4,6 +4,7 @@
 #include "core/base/config_reader.h"
 #include "core/base/errors.h"
 #include "core/model/dual_encoder.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 namespace {
@@ -18,7 +19,7 @@ struct Preset {
 };
 
 ModelConfig preset(const std::string& name, const std::vector<std::string>& changes = {}) {
-  return load_config<Preset>(TRIPTYCH_SOURCE_DIR "/configs/models/" + name + ".yaml", changes).model;
+  return load_config<Preset>(source_path("configs/models/") + name + ".yaml", changes).model;
 }
 
 TEST(Presets, HaveTheKnownNumbersOfParameters) {

@@ -8,6 +8,7 @@
 #include "core/model/causal_transformer.h"
 #include "core/model/image_preprocess.h"
 #include "core/model/vit.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace triptych {
@@ -39,8 +40,8 @@ std::string unicl_name(const std::string& name) {
 
 TEST(CausalTransformer, UniclTextTowerIsGolden) {
   const Golden golden("unicl_encoders");
-  const auto noise = nlohmann::json::parse(
-      std::ifstream(TRIPTYCH_SOURCE_DIR "/tests/golden/unicl_encoders.json"))["fp32_noise"]["values"];
+  const auto noise =
+      nlohmann::json::parse(std::ifstream(source_path("tests/golden/unicl_encoders.json")))["fp32_noise"]["values"];
   CausalTransformerConfig config;
   config.context = 12;
   config.width = 24;

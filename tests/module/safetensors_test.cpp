@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "core/base/errors.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
 
@@ -58,7 +59,7 @@ TEST(Safetensors, PythonReadsOursAndWeReadIts) {
   }
   save_safetensors(ours, known, {{"format", "np"}});
   const std::string command =
-      std::string(TRIPTYCH_SOURCE_DIR "/.venv/bin/python -c \"") +
+      source_path(".venv/bin/python") + " -c \"" +
       "from safetensors.numpy import load_file, save_file;"
       "t = load_file('" +
       ours +

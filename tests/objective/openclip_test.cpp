@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/objective/objective_table.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
 #include "tests/support/thread_ranks.h"
@@ -58,8 +59,7 @@ double noise(const nlohmann::json& facts, const std::string& name) {
 
 TEST(OpenClip, FirstStepHasTheGoldenLossAndGradients) {
   const Golden golden("openclip_train");
-  const nlohmann::json facts =
-      nlohmann::json::parse(std::ifstream(TRIPTYCH_SOURCE_DIR "/tests/golden/openclip_train.json"));
+  const nlohmann::json facts = nlohmann::json::parse(std::ifstream(source_path("tests/golden/openclip_train.json")));
   const TempDir folder;
   const auto weights = write_weights(golden, folder);
   const Batch batch = first_batch(golden);

@@ -7,14 +7,14 @@
 #include "core/base/random_key.h"
 #include "core/module/keyed_random.h"
 #include "core/module/safetensors.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 
 /// tests/golden/NAME.safetensors.
 class Golden {
  public:
-  explicit Golden(const std::string& name)
-      : file_(std::string(TRIPTYCH_SOURCE_DIR "/tests/golden/") + name + ".safetensors") {}
+  explicit Golden(const std::string& name) : file_(source_path("tests/golden/") + name + ".safetensors") {}
   at::Tensor operator[](const std::string& name) const { return file_.read(name); }
   const std::map<std::string, StoredTensor>& tensors() const { return file_.tensors(); }
 

@@ -8,6 +8,7 @@
 
 #include "core/objective/objective_table.h"
 #include "core/train/trainer.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 #include "tests/support/thread_ranks.h"
 
@@ -70,7 +71,7 @@ Outcome train(Collectives& comm, const TrainConfig& config, std::int64_t micro_b
 /// Ten times the difference between fp32 and fp64 runs of the official code, at least 1e-6 of the largest entry. Key
 /// biases have no gradient but rounding noise, which Adam turns into steps of up to the learning rate.
 void compare_parameters(const std::map<std::string, at::Tensor>& parameters, const Golden& golden) {
-  const auto facts = nlohmann::json::parse(std::ifstream(TRIPTYCH_SOURCE_DIR "/tests/golden/openclip_train.json"));
+  const auto facts = nlohmann::json::parse(std::ifstream(source_path("tests/golden/openclip_train.json")));
   for (const auto& [name, tensor] : parameters) {
     auto got = tensor, expected = golden["final." + name];
     if (name.ends_with("in_proj_bias")) {

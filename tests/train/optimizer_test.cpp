@@ -10,6 +10,7 @@
 
 #include "core/train/lr_schedule.h"
 #include "core/train/step_guard.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace triptych {
@@ -94,7 +95,7 @@ TEST(AdamW, NormSeesWhatIsNotFiniteAndDoesNotOverflow) {
 }
 
 nlohmann::json golden_facts() {
-  return nlohmann::json::parse(std::ifstream(TRIPTYCH_SOURCE_DIR "/tests/golden/openclip_train.json"));
+  return nlohmann::json::parse(std::ifstream(source_path("tests/golden/openclip_train.json")));
 }
 
 TEST(AdamW, DecaysExactlyWhatOpenClipDecays) {

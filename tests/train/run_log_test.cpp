@@ -11,6 +11,7 @@
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 
 namespace triptych {
@@ -160,8 +161,7 @@ TEST(TensorBoard, TheTensorboardPackageReadsTheSameAlsoAfterACutBack) {
   TensorBoardFile file(folder.path(), known);
   file.scalars(2, 7, {{"loss", 0.25}, {"lr", 0.125}});
   const auto out = folder / "out.txt";
-  const std::string command = TRIPTYCH_SOURCE_DIR "/.venv/bin/python " TRIPTYCH_SOURCE_DIR
-                                                  "/tests/train/read_events.py " +
+  const std::string command = source_path(".venv/bin/python") + " " + source_path("tests/train/read_events.py") + " " +
                               folder.path().string() + " > " + out.string() + " 2> " + (folder / "err.txt").string();
   ASSERT_EQ(std::system(command.c_str()), 0) << read_file(folder / "err.txt");
   EXPECT_EQ(read_file(out), "loss 1 0.5\nloss 2 0.25\nlr 2 0.125\n");

@@ -12,6 +12,7 @@
 #include "core/base/config_reader.h"
 #include "core/train/train_run.h"
 #include "tests/support/corpus_configs.h"
+#include "tests/support/paths.h"
 #include "tests/support/tar_writer.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/thread_ranks.h"
@@ -22,7 +23,7 @@ namespace triptych {
 class TinyRun {
  public:
   TinyRun() {
-    setenv("TRIPTYCH_ASSETS", TRIPTYCH_SOURCE_DIR "/assets", 1);
+    setenv("TRIPTYCH_ASSETS", source_path("assets").c_str(), 1);
     const char* words[] = {"red fox", "blue bird", "green tree", "small boat", "old house"};
     for (int shard = 0; shard < 2; ++shard) {
       TarWriter tar;
