@@ -6,12 +6,12 @@
 #include "apps/commands.h"
 #include "apps/machine.h"
 #include "apps/result.h"
-#include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/model/image_preprocess.h"
 #include "core/objective/embedding.h"
 #include "core/train/run_environment.h"
 #include "core/train/train_config.h"
+#include "core/train/train_config_file.h"
 #include "data/loader_bench.h"
 #include "distributed/launch.h"
 
@@ -26,7 +26,7 @@ TrainConfig bench_config(const BenchArguments& arguments) {
   if (arguments.config.empty() && !std::filesystem::exists(path)) {
     throw ConfigError("bench: there is no " + path + " here; name a CONFIG, or start it in the project's folder");
   }
-  return load_config<TrainConfig>(path, arguments.set);
+  return load_train_config(path, arguments.set);
 }
 
 Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {

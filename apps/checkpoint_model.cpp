@@ -3,11 +3,11 @@
 
 #include <variant>
 
-#include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/model/initial_weights.h"
 #include "core/objective/objective_table.h"
 #include "core/train/checkpoint_store.h"
+#include "core/train/train_config_file.h"
 #include "core/train/trainer.h"
 #include "data/loader.h"
 
@@ -44,7 +44,7 @@ TrainConfig saved_config(const fs::path& path) {
   if (!fs::exists(file)) {
     throw CheckpointError(path.string() + " holds no config.yaml: neither a checkpoint nor a run directory");
   }
-  return load_config<TrainConfig>(file);
+  return load_train_config(file);
 }
 
 CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path& checkpoint, at::Device device,

@@ -5,9 +5,9 @@
 #include "apps/commands.h"
 #include "apps/data_actions.h"
 #include "apps/result.h"
-#include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
+#include "core/train/train_config_file.h"
 #include "distributed/launch.h"
 
 namespace triptych {
@@ -65,7 +65,7 @@ std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config) {
 }
 
 DataCommand read_data_command(const DataArguments& arguments) {
-  DataCommand command{arguments, load_config<TrainConfig>(arguments.config, arguments.set), {}, 0};
+  DataCommand command{arguments, load_train_config(arguments.config, arguments.set), {}, 0};
   command.corpora = training_corpora(command.config);
   auto held_out = held_out_corpora(command.config);
   if (!arguments.corpus.empty()) {

@@ -6,8 +6,8 @@
 #include "apps/machine.h"
 #include "apps/result.h"
 #include "apps/version.h"
-#include "core/base/config_reader.h"
 #include "core/train/train_config.h"
+#include "core/train/train_config_file.h"
 #include "data/formats/file_list.h"
 #include "data/text/tokenizer.h"
 #include "distributed/launch.h"
@@ -111,7 +111,7 @@ void add_corpus(const std::string& used_by, const CorpusConfig& corpus, Json& ta
 
 Json corpus_table(const std::string& path, Missing& missing) {
   Json table = Json::array();
-  const auto config = load_config<TrainConfig>(path);
+  const auto config = load_train_config(path);
   for (const auto& corpus : config.data.corpora) add_corpus("training", corpus, table, missing);
   for (const auto& entry : config.eval) {
     std::visit([&](const auto& e) { add_corpus(std::string("eval ") + e.kTag, e.corpus, table, missing); }, entry);

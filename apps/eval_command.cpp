@@ -7,11 +7,12 @@
 #include "apps/checkpoint_model.h"
 #include "apps/commands.h"
 #include "apps/result.h"
-#include "core/base/config_reader.h"
 #include "core/base/log.h"
+#include "core/base/strings.h"
 #include "core/eval/evaluator_table.h"
 #include "core/train/agreement.h"
 #include "core/train/run_environment.h"
+#include "core/train/train_config_file.h"
 #include "distributed/launch.h"
 
 namespace triptych {
@@ -89,10 +90,10 @@ Json to_json(const std::vector<Metric>& metrics) {
 
 ExitCode run_command(const EvalArguments& arguments) {
   const auto saved = saved_config(arguments.checkpoint);
-  auto measured = arguments.config.empty() ? saved : load_config<TrainConfig>(arguments.config, arguments.set);
+  auto measured = arguments.config.empty() ? saved : load_train_config(arguments.config, arguments.set);
   if (arguments.config.empty() && !arguments.set.empty()) {
     check_set(arguments.set);
-    measured = load_config<TrainConfig>(std::filesystem::path(arguments.checkpoint) / "config.yaml", arguments.set);
+    measured = load_train_config(std::filesystem::path(arguments.checkpoint) / "config.yaml", arguments.set);
   }
   if (!arguments.device.empty()) measured.train.device = arguments.device;
   const auto entries = chosen_entries(measured, arguments);

@@ -4,9 +4,9 @@
 #include "apps/commands.h"
 #include "apps/result.h"
 #include "apps/version.h"
-#include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/train/stop_signal.h"
+#include "core/train/train_config_file.h"
 #include "core/train/train_run.h"
 #include "distributed/launch.h"
 
@@ -14,8 +14,8 @@ namespace triptych {
 
 ExitCode run_command(const TrainArguments& arguments) {
   TrainRequest request;
-  request.config = load_config<TrainConfig>(arguments.config, arguments.set);
-  request.config_text = config_text(request.config);
+  request.config = load_train_config(arguments.config, arguments.set);
+  request.config_text = train_config_text(request.config);
   request.run_dir = arguments.run_dir;
   request.resume = arguments.resume;
   request.allow_change = arguments.allow_change;

@@ -40,8 +40,8 @@ class Corpus {
   /// separated by '|' hence the inner list). Empty for image_text.
   virtual const std::vector<std::vector<std::string>>& class_names() const = 0;
   virtual const CorpusConfig& config() const = 0;
-  /// Changes when any byte that matters changes: names, sizes and modification-independent index contents of the
-  /// shards.
+  /// Changes with the records: names, sizes and index contents of the shards, whatever their times say. Of an image
+  /// folder only the names count, because sizes would cost a question to the file system for every picture.
   virtual std::uint64_t fingerprint() const = 0;
 };
 

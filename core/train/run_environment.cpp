@@ -28,15 +28,19 @@ namespace {
 
 constexpr double kMiB = 1024.0 * 1024.0;
 
+/// Cores that this process may run on.
+int bound_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return CPU_COUNT(&allowed);
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
 /// OMP_NUM_THREADS; else the cores this process is bound to; else all cores over the ranks of this host.
 int automatic_threads(const Place& place) {
   if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr && std::atoi(text) > 0) return std::atoi(text);
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  const int mine = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
-  const long online = sysconf(_SC_NPROCESSORS_ONLN);
-  if (mine < online) return std::max(1, mine);
+  const int mine = bound_cores();
+  if (mine < sysconf(_SC_NPROCESSORS_ONLN)) return std::max(1, mine);
   return std::max(1, mine / std::max(1, place.local_size));
 }
 
@@ -105,6 +109,11 @@ std::vector<std::string> prepare_computation(const LoopConfig& config, const Pla
   }
   if (config.precision == "bf16" && place.device == "cpu" && !has_amx_bf16()) {
     warnings.push_back("train.precision bf16: this CPU has no AMX for it, so fp32 would be about twice as fast");
+  }
+  if (bound_cores() == 1 && sysconf(_SC_NPROCESSORS_ONLN) > place.local_size) {
+    warnings.push_back(
+        "this rank is bound to one core, which its loader threads share though others are free; start mpirun with "
+        "--bind-to none (docs/distributed.md)");
   }
   return warnings;
 }

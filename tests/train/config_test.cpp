@@ -1,10 +1,10 @@
 // Contradictions between sections, the arithmetic of batches, and what may change at resume.
 #include <gtest/gtest.h>
 
-#include "core/base/config_reader.h"
 #include "core/base/errors.h"
 #include "core/train/run_changes.h"
 #include "core/train/train_config.h"
+#include "core/train/train_config_file.h"
 
 namespace triptych {
 namespace {
@@ -82,18 +82,18 @@ TEST(RunChanges, FreeKeysPassOthersAreListed) {
   now.eval = {RetrievalConfig{}};
   now.train.device = "cpu";
   now.run.name = "other";
-  EXPECT_EQ(refusal([&] { check_changes(config_text(saved), config_text(now), {}); }), "accepted");
+  EXPECT_EQ(refusal([&] { check_changes(train_config_text(saved), train_config_text(now), {}); }), "accepted");
   now.optimizer.lr = 0.5;
   now.run.seed = 4;
-  const auto text = refusal([&] { check_changes(config_text(saved), config_text(now), {"run.seed"}); });
+  const auto text = refusal([&] { check_changes(train_config_text(saved), train_config_text(now), {"run.seed"}); });
   EXPECT_NE(text.find("optimizer.lr: '0.001' -> '0.5'"), std::string::npos) << text;
   EXPECT_EQ(text.find("run.seed"), std::string::npos) << text;
   EXPECT_EQ(refusal([&] {
-              check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer"});
+              check_changes(train_config_text(saved), train_config_text(now), {"run.seed", "optimizer"});
             }),
             "accepted");
   EXPECT_NE(refusal([&] {
-              check_changes(config_text(saved), config_text(now), {"run.seed", "optimizer.l"});
+              check_changes(train_config_text(saved), train_config_text(now), {"run.seed", "optimizer.l"});
             }),
             "accepted");
 }

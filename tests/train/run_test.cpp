@@ -372,7 +372,8 @@ TEST(Run, ConfigurationsThatDifferBetweenRanksAreRefused) {
   run_ranks(2, [&](Collectives& comm) {
     auto config = tiny.config("a");
     config.optimizer.lr = comm.rank() + 1.0;
-    const TrainRequest request{.config = config, .config_text = config_text(config), .run_dir = "", .allow_change = {}};
+    const TrainRequest request{
+        .config = config, .config_text = train_config_text(config), .run_dir = "", .allow_change = {}};
     try {
       run_training(request, TinyRun::place_of(comm), comm);
     } catch (const ConfigError& error) {
@@ -422,7 +423,7 @@ std::vector<std::string> losses_not_seen(const TinyRun& tiny, TrainConfig config
     fs::remove_all(tiny.run("resumed"));
     tiny.copy_run("whole", "resumed", 3);
     write_checkpoint(CheckpointStore(tiny.run("resumed") / "checkpoints").path(4), manifest, changed,
-                     config_text(config));
+                     train_config_text(config));
     std::string resumed;
     try {
       TinyRun::train(config, 1);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/base/atomic_file.h"
-#include "core/base/config_reader.h"
+#include "core/train/train_config_file.h"
 #include "core/train/train_run.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/paths.h"
@@ -75,7 +75,7 @@ class TinyRun {
   static ExitCode train(const TrainConfig& config, int ranks, const std::string& resume = "auto",
                         const std::vector<std::string>& allow_change = {}) {
     const TrainRequest request{.config = config,
-                               .config_text = config_text(config),
+                               .config_text = train_config_text(config),
                                .run_dir = "",
                                .resume = resume,
                                .allow_change = allow_change};
