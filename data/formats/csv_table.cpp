@@ -42,7 +42,7 @@ auto in_column(std::size_t column, const std::string& name, Action&& action) {
 class CsvTable : public TableFormat {
  public:
   explicit CsvTable(const CorpusConfig& config)
-      : config_(config), tables_(list_files(config.path)), columns_(tables_.size()) {
+      : config_(config), tables_(list_files("path", config.path)), columns_(tables_.size()) {
     if (!config.delimiter.empty()) rule_.delimiter = config.delimiter[0];
   }
 

@@ -125,4 +125,12 @@ std::vector<std::string> list_files(const std::string& pattern) {
   return files;
 }
 
+std::vector<std::string> list_files(const char* key, const std::string& pattern) {
+  try {
+    return list_files(pattern);
+  } catch (const ConfigError& error) {
+    throw ConfigError(std::string(key) + ": " + error.what());
+  }
+}
+
 }  // namespace triptych

@@ -13,6 +13,8 @@ std::vector<std::string> expand_braces(const std::string& pattern);
 /// One that is called exactly like the pattern is taken as it is; wildcards pass over index files. Throws ConfigError:
 /// nothing matches, a name without wildcards does not exist, a brace list is wrong.
 std::vector<std::string> list_files(const std::string& pattern);
+/// The same for a key of a corpus: what is thrown begins with the key.
+std::vector<std::string> list_files(const char* key, const std::string& pattern);
 
 inline constexpr std::size_t kMostFiles = 1'000'000;
 

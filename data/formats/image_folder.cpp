@@ -50,7 +50,7 @@ std::vector<std::string> pictures_below(const fs::path& folder, const fs::path& 
 
 class ImageFolder : public Corpus {
  public:
-  explicit ImageFolder(const CorpusConfig& config) : config_(config), roots_(list_files(config.path)) {
+  explicit ImageFolder(const CorpusConfig& config) : config_(config), roots_(list_files("path", config.path)) {
     for (const auto& root : roots_) {
       if (!fs::is_directory(root)) throw ConfigError("path: '" + printable(root) + "' is no folder");
     }

@@ -15,7 +15,7 @@ namespace {
 
 class JsonTable : public TableFormat {
  public:
-  explicit JsonTable(const CorpusConfig& config) : config_(config), tables_(list_files(config.path)) {}
+  explicit JsonTable(const CorpusConfig& config) : config_(config), tables_(list_files("path", config.path)) {}
 
   const std::vector<std::string>& tables() const override { return tables_; }
   RowRule rule() const override { return {RowRule::Kind::kJson}; }

@@ -61,7 +61,10 @@ void mend_lineidx(const std::string& shard, const RowIndex& rows) {
 class UniclTsv : public TableFormat {
  public:
   explicit UniclTsv(const CorpusConfig& config)
-      : config_(config), texts_(list_files(config.path)), images_(list_images(config)), image_rows_(images_.size()) {
+      : config_(config),
+        texts_(list_files("path", config.path)),
+        images_(list_files("images", config.images)),
+        image_rows_(images_.size()) {
     if (texts_.size() != images_.size()) {
       throw ConfigError("images: names " + std::to_string(images_.size()) + " shards for the " +
                         std::to_string(texts_.size()) + " of path; one for each, in the same order, is expected");
@@ -125,14 +128,6 @@ class UniclTsv : public TableFormat {
 
  private:
   static constexpr RowRule kLines{RowRule::Kind::kLines, ','};
-
-  static std::vector<std::string> list_images(const CorpusConfig& config) {
-    try {
-      return list_files(config.images);
-    } catch (const ConfigError& error) {
-      throw ConfigError(std::string("images: ") + error.what());
-    }
-  }
 
   CorpusConfig config_;
   std::vector<std::string> texts_, images_;

@@ -126,7 +126,7 @@ class WebDataset : public Corpus {
 WebDataset::WebDataset(const CorpusConfig& config)
     : config_(config), caption_keys_(config.captions_at()), label_key_(config.label_at()) {
   if (config.kind == "image_label") class_names_ = read_class_names(config.class_names);
-  open_shards(list_files(config.path));
+  open_shards(list_files("path", config.path));
   Xxh64 hash;
   hash.add(config.kind).add(label_key_);
   for (const auto& key : caption_keys_) hash.add(key).add("\n");

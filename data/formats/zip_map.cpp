@@ -17,7 +17,10 @@ namespace {
 class ZipMap : public TableFormat {
  public:
   explicit ZipMap(const CorpusConfig& config)
-      : config_(config), zips_(list_files(config.path)), maps_(list_maps(config)), entries_(zips_.size()) {
+      : config_(config),
+        zips_(list_files("path", config.path)),
+        maps_(list_files("map", config.map)),
+        entries_(zips_.size()) {
     if (zips_.size() != maps_.size()) {
       throw ConfigError("map: names " + std::to_string(maps_.size()) + " files for the " +
                         std::to_string(zips_.size()) +
@@ -67,14 +70,6 @@ class ZipMap : public TableFormat {
   }
 
  private:
-  static std::vector<std::string> list_maps(const CorpusConfig& config) {
-    try {
-      return list_files(config.map);
-    } catch (const ConfigError& error) {
-      throw ConfigError(std::string("map: ") + error.what());
-    }
-  }
-
   CorpusConfig config_;
   std::vector<std::string> zips_, maps_;
   std::vector<std::optional<ZipIndex>> entries_;

@@ -3,11 +3,14 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
@@ -45,6 +48,32 @@ inline Outcome run_shell(const std::string& command) {
   outcome.out = slurp(out);
   outcome.err = slurp(err);
   return outcome;
+}
+
+/// Many commands, as many at a time as there are cores; their outcomes in order.
+inline std::vector<Outcome> run_each(const std::vector<std::string>& commands) {
+  std::vector<Outcome> outcomes(commands.size());
+  std::atomic<std::size_t> next = 0;
+  std::vector<std::jthread> threads(std::max(1u, std::thread::hardware_concurrency()));
+  for (auto& thread : threads) {
+    thread = std::jthread([&] {
+      for (auto i = next++; i < commands.size(); i = next++) outcomes[i] = run_shell(commands[i]);
+    });
+  }
+  threads.clear();  // joins
+  return outcomes;
+}
+
+/// What is on stderr beyond the lines that tell of work that is going on.
+inline std::string complaint(const Outcome& outcome) {
+  std::istringstream lines(outcome.err);
+  std::string rest;
+  for (std::string line; std::getline(lines, line);) {
+    const bool work = line.find(": indexed ") != std::string::npos || line.find(" verifying ") != std::string::npos ||
+                      line.find(" unpacking ") != std::string::npos;
+    if (!work || line.find(" error: ") != std::string::npos) rest += line + "\n";
+  }
+  return rest;
 }
 
 }  // namespace triptych
