@@ -52,7 +52,7 @@ std::string section_markdown(const std::string& section, const FieldList& fields
 UnionKeys union_keys(const FieldList& fields) {
   UnionKeys result;
   for (const auto& field : fields) {
-    if (!field.tag_key.empty()) result[field.path] = field.tag_key;
+    if (!field.tag_key.empty() || field.type.starts_with("duration")) result[field.path] = field.tag_key;
   }
   return result;
 }

@@ -22,9 +22,11 @@ std::string below(const std::string& path, const std::string& key) {
   return path.empty() ? key : path + "." + key;
 }
 
+/// Whether what is below the base's key has lost its meaning.
 bool changes_kind(const YamlNode& base, const YamlNode& over, const std::string& path, const UnionKeys& unions) {
   const auto tag = unions.find(path);
   if (tag == unions.end()) return false;
+  if (tag->second.empty()) return true;
   const YamlNode* old_kind = base.find(tag->second);
   const YamlNode* new_kind = over.find(tag->second);
   return old_kind != nullptr && new_kind != nullptr && old_kind->scalar != new_kind->scalar;

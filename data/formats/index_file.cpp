@@ -52,7 +52,9 @@ std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t s
 std::string write_index_file(const std::string& path, std::span<const unsigned char> bytes) {
   try {
     const auto folder = std::filesystem::path(path).parent_path();
-    if (!folder.empty()) std::filesystem::create_directories(folder);
+    std::error_code error;
+    if (!folder.empty()) std::filesystem::create_directories(folder, error);
+    if (error) return "the folder " + folder.string() + " cannot be made: " + error.message();
     write_file_atomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (const std::exception& error) {
     return error.what();

@@ -156,7 +156,7 @@ constexpr Broken kBroken[] = {
 
     // schedule
     {"total_without_a_unit", "schedule: {total: @100}\n", "schedule.total: got '100'|{steps: N}, {samples: N} or {epochs: N}"},
-    {"total_of_two_units", "schedule: {total: @{epochs: 1}}\n", "schedule.total: got steps and epochs|exactly one"},
+    {"total_of_two_units", "schedule: {total: @{steps: 4, epochs: 1}}\n", "schedule.total: got steps and epochs|exactly one"},
     {"total_of_an_unknown_unit", "extends: no_schedule.yaml\nschedule: {total: {@step: 4}}\n", "schedule.total: got unit 'step'|did you mean steps?"},
     {"total_zero", "schedule: {total: @{steps: 0}}\n", "schedule.total: a run needs at least one step, got {steps: 0}"},
     {"warmup_beyond_the_total", "schedule: {warmup: @{steps: 5}}\n", "schedule.warmup: {steps: 5} is longer than schedule.total {steps: 4}"},

@@ -59,7 +59,8 @@ TEST(ConfigDescribe, ListsEveryFieldWithTypeDefaultAndLimits) {
 }
 
 TEST(ConfigDescribe, UnionsAndTheirKeys) {
-  const UnionKeys expected = {{"model.image", "type"}, {"objective", "name"}, {"eval[]", "name"}};
+  const UnionKeys expected = {{"model.image", "type"}, {"objective", "name"},   {"eval[]", "name"},
+                              {"schedule.total", ""},  {"schedule.warmup", ""}, {"eval[].every", ""}};
   EXPECT_EQ(union_keys(describe_config<example::Config>()), expected);
 }
 

@@ -18,7 +18,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const UnionKeys kUnions = {{"objective", "name"}, {"model.image", "type"}, {"eval[]", "name"}};
+const UnionKeys kUnions = {{"objective", "name"}, {"model.image", "type"}, {"eval[]", "name"}, {"schedule.total", ""}};
 
 class ConfigLayers : public testing::Test {
  protected:
@@ -43,6 +43,12 @@ TEST_F(ConfigLayers, MapsMergeListsAndValuesAreReplaced) {
   file("base.yaml", "a: {x: 1, v: [1, 2, 3], z: {p: 1, q: 2}}\nb: 5\n");
   file("top.yaml", "extends: base.yaml\na: {v: [9], z: {q: 3}}\nc: 6\n");
   EXPECT_EQ(loaded("top.yaml"), "{a: {x: 1, v: [9], z: {p: 1, q: 3}}, b: 5, c: 6}");
+}
+
+TEST_F(ConfigLayers, DurationsAreReplacedWhole) {
+  file("base.yaml", "schedule: {total: {steps: 5}, warmup: {steps: 1}}\n");
+  file("top.yaml", "extends: base.yaml\nschedule: {total: {epochs: 2}}\n");
+  EXPECT_EQ(loaded("top.yaml"), "{schedule: {total: {epochs: 2}, warmup: {steps: 1}}}");
 }
 
 TEST_F(ConfigLayers, ValuesKeepThePlaceOfTheirOwnFile) {
