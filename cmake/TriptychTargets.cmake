@@ -3,6 +3,7 @@
 #   triptych_test(NAME SOURCES ... LIBS ... [TORCH] [LABELS ...] [RANKS n])   GoogleTest binary, run by mpirun if RANKS
 
 option(TRIPTYCH_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
+option(TRIPTYCH_LIBFUZZER "Fuzz targets for libFuzzer (clang++)" OFF)
 
 # -fPIC by hand for everything: CMake gives executables -fPIE, and GCC then ignores the shared precompiled header.
 add_compile_options(-fPIC -Winvalid-pch)
@@ -10,6 +11,9 @@ add_compile_definitions(OMPI_SKIP_MPICXX=1)
 if(TRIPTYCH_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+endif()
+if(TRIPTYCH_LIBFUZZER)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # the libraries too: libFuzzer sees only what is instrumented
 endif()
 # g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
 set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow -Werror -Wno-restrict)
