@@ -15,8 +15,11 @@ endif()
 if(TRIPTYCH_LIBFUZZER)
   add_compile_options(-fsanitize=fuzzer-no-link)  # the libraries too: libFuzzer sees only what is instrumented
 endif()
-# g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
-set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow -Werror -Wno-restrict)
+set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # The compiler that counts. g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
+  list(APPEND TRIPTYCH_WARNINGS -Werror -Wno-restrict)
+endif()
 
 # The torch wheel's libraries are found by DT_RPATH: RUNPATH does not serve the libraries that our libraries need.
 set(CMAKE_BUILD_RPATH ${LIBTORCH_RUNTIME_DIRS})

@@ -274,8 +274,12 @@ std::optional<ZipIndex> ZipIndex::view(std::span<const unsigned char> bytes, std
 }
 
 std::span<const ZipEntry> ZipIndex::find(std::uint64_t name_hash) const {
-  const auto range = std::ranges::equal_range(entries_, name_hash, {}, &ZipEntry::name_hash);
-  return {range.begin(), range.end()};
+  // std::ranges::equal_range would do, but clang 14 (tests/fuzz) cannot compile it.
+  const auto first = std::partition_point(entries_.begin(), entries_.end(),
+                                          [&](const ZipEntry& entry) { return entry.name_hash < name_hash; });
+  const auto last =
+      std::partition_point(first, entries_.end(), [&](const ZipEntry& entry) { return entry.name_hash == name_hash; });
+  return {first, last};
 }
 
 std::int64_t ZipIndex::zip_size() const {
