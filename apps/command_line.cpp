@@ -130,6 +130,8 @@ void declare_data_filter(CLI::App& data, DataArguments& a) {
 void declare_data_concepts(CLI::App& data, DataArguments& a) {
   auto* concepts =
       add_data_action(data, a, "concepts", "Counts how often the classes of the corpora are named in their captions");
+  concepts->add_flag("--phrases", a.count_phrases,
+                     "counts noun phrases instead, by the files that `data phrases` made");
   concepts->add_option("--more-than", a.more_than, "concepts named more often are counted as seen")
       ->check(CLI::NonNegativeNumber.description(""))
       ->option_text("N");

@@ -1,47 +1,50 @@
-// `triptych data concepts`: how often the classes of the corpora are named in captions.
+// `triptych data concepts`: how often the classes of the corpora are named in captions, or which noun phrases occur.
 #include <algorithm>
 
 #include "apps/data_actions.h"
 #include "apps/result.h"
+#include "core/base/strings.h"
+#include "data/phrase_builder.h"
 #include "data/tools/concepts.h"
+#include "data/tools/phrase_concepts.h"
 
 namespace triptych {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json rows_of(const ConceptNames& names, const std::vector<ConceptCount>& counts) {
-  Json rows = Json::array();
-  for (std::int64_t id = 0; id < names.size(); ++id) {
-    const auto& count = counts[static_cast<std::size_t>(id)];
-    rows.push_back({{"concept", names.name(id)},
-                    {"occurrences", count.occurrences},
-                    {"records", count.records},
-                    {"labelled", count.labelled}});
-  }
+/// The most frequent first; a table is cut to --most rows.
+void print_counts(const DataArguments& arguments, std::int64_t concepts, std::int64_t seen, Json rows) {
   std::stable_sort(rows.begin(), rows.end(), [](const Json& a, const Json& b) {
     return a["occurrences"].get<std::int64_t>() > b["occurrences"].get<std::int64_t>();
   });
-  return rows;
+  const auto most = static_cast<std::size_t>(arguments.most);
+  if (arguments.format == Format::kTable && rows.size() > most) rows.erase(rows.begin() + arguments.most, rows.end());
+  print_result({{"concepts", concepts}, {"more_than", arguments.more_than}, {"seen", seen}, {"counts", rows}},
+               arguments.format);
 }
 
-}  // namespace
+Json row_of(const std::string& name, const ConceptCount& count) {
+  return {{"concept", name}, {"occurrences", count.occurrences}, {"records", count.records}};
+}
 
-ExitCode data_concepts(const DataCommand& command) {
-  const auto& a = command.arguments;
+// Names come from all corpora of the configuration, also where --corpus counts in one of them.
+ConceptNames names_of_classes(const TrainConfig& config) {
   ConceptNames names;
-  // Names come from all corpora of the configuration, also where --corpus counts in one of them.
-  auto all = training_corpora(command.config);
-  const auto held_out = held_out_corpora(command.config);
+  auto all = training_corpora(config);
+  const auto held_out = held_out_corpora(config);
   all.insert(all.end(), held_out.begin(), held_out.end());
-  for (const auto& config : all) {
-    if (config.kind == "image_label") names.add(open_corpus(config)->class_names());
+  for (const auto& corpus : all) {
+    if (corpus.kind == "image_label") names.add(open_corpus(corpus)->class_names());
   }
-  if (names.size() == 0) {
-    throw ConfigError(
-        "data concepts: the configuration has no corpus with class names to look for; add an image_label "
-        "corpus to data.corpora or eval");
-  }
+  if (names.size() > 0) return names;
+  throw ConfigError(
+      "data concepts: the configuration has no corpus with class names to look for; add an image_label corpus to "
+      "data.corpora or eval, or count noun phrases with --phrases");
+}
+
+void concepts_of_classes(const DataCommand& command) {
+  auto names = names_of_classes(command.config);
   std::vector<ConceptCount> counts(static_cast<std::size_t>(names.size()));
   for (const auto& config : command.corpora) {
     const auto corpus = open_corpus(config);
@@ -55,13 +58,55 @@ ExitCode data_concepts(const DataCommand& command) {
       counts[i].labelled += more[i].labelled;
     }
   }
-  const auto seen =
-      std::count_if(counts.begin(), counts.end(), [&](const auto& c) { return c.occurrences > a.more_than; });
-  auto rows = rows_of(names, counts);
-  if (const auto most = static_cast<std::size_t>(a.most); a.format == Format::kTable && rows.size() > most) {
-    rows.erase(rows.begin() + a.most, rows.end());
+  Json rows = Json::array();
+  std::int64_t seen = 0;
+  for (std::int64_t id = 0; id < names.size(); ++id) {
+    const auto& count = counts[static_cast<std::size_t>(id)];
+    seen += count.occurrences > command.arguments.more_than;
+    rows.push_back(row_of(names.name(id), count));
+    rows.back()["labelled"] = count.labelled;
   }
-  print_result({{"concepts", names.size()}, {"more_than", a.more_than}, {"seen", seen}, {"counts", rows}}, a.format);
+  print_counts(command.arguments, names.size(), seen, std::move(rows));
+}
+
+/// Lists only what is seen: most of a corpus's phrases occur once.
+void concepts_of_phrases(const DataCommand& command) {
+  PhraseConcepts counts;
+  bool any = false;
+  for (const auto& config : command.corpora) {
+    if (config.phrases.empty()) continue;
+    any = true;
+    const auto corpus = open_corpus(config);
+    const PhraseFile phrases(config.phrases);
+    phrases.check_corpus(caption_fingerprint(*corpus), corpus->size());
+    const RecordProgress progress("phrases of " + config.name, corpus->size());
+    count_phrases(*corpus, phrases, {.threads = command.threads(), .progress = progress}, counts);
+    progress.end();
+  }
+  if (!any) {
+    throw ConfigError(
+        "data concepts: --phrases counts by files of phrases, but no corpus names one; give it as in "
+        "--set data.corpora.0.phrases=captions.phrases and make it with `triptych data phrases CONFIG`");
+  }
+  std::vector<std::pair<std::string, ConceptCount>> seen;
+  for (const auto& entry : counts) {
+    if (entry.second.occurrences > command.arguments.more_than) seen.push_back(entry);
+  }
+  std::sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  Json rows = Json::array();
+  for (const auto& [words, count] : seen) rows.push_back(row_of(words, count));
+  print_counts(command.arguments, static_cast<std::int64_t>(counts.size()), static_cast<std::int64_t>(seen.size()),
+               std::move(rows));
+}
+
+}  // namespace
+
+ExitCode data_concepts(const DataCommand& command) {
+  if (command.arguments.count_phrases) {
+    concepts_of_phrases(command);
+  } else {
+    concepts_of_classes(command);
+  }
   return ExitCode::kDone;
 }
 

@@ -5,6 +5,7 @@
 # PLAIN are sources of a TORCH target that see no tensor: the precompiled header would cost them 3 s each.
 
 option(TRIPTYCH_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
+option(TRIPTYCH_LIBFUZZER "Fuzz targets for libFuzzer (clang++)" OFF)
 
 # -fPIC by hand for everything: CMake gives executables -fPIE, and GCC then ignores the shared precompiled header.
 add_compile_options(-fPIC -Winvalid-pch)
@@ -13,8 +14,14 @@ if(TRIPTYCH_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
 endif()
-# g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
-set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow -Werror -Wno-restrict)
+if(TRIPTYCH_LIBFUZZER)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # the libraries too: libFuzzer sees only what is instrumented
+endif()
+set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # The compiler that counts. g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
+  list(APPEND TRIPTYCH_WARNINGS -Werror -Wno-restrict)
+endif()
 
 # The torch wheel's libraries are found by DT_RPATH: RUNPATH does not serve the libraries that our libraries need.
 set(CMAKE_BUILD_RPATH ${LIBTORCH_RUNTIME_DIRS})

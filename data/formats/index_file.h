@@ -1,11 +1,13 @@
 // The sidecar of a shard: `<shard>.tidx` beside it, or in a folder of its own when shards lie on a read-only mount.
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "core/base/hash.h"
 #include "data/formats/input_file.h"
 #include "data/formats/shard_index.h"
 
@@ -39,6 +41,16 @@ struct MappedFile {
 /// Nothing when there is no such file, it is empty, or it was last written before the file it describes was
 /// (`shard_modified`, ns): an edit that keeps the size is found by that.
 std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t shard_modified);
+
+/// xxh64 of an index file that begins with a Header, whose `checksum` counts as 0.
+template <class Header>
+std::uint64_t index_checksum(std::span<const unsigned char> file) {
+  Header header;
+  std::memcpy(&header, file.data(), sizeof(header));
+  header.checksum = 0;
+  const auto body = file.subspan(sizeof(header));
+  return Xxh64().add(&header, sizeof(header)).add(body.data(), body.size()).value();
+}
 
 /// Writes an index atomically; returns what went wrong, or nothing.
 std::string write_index_file(const std::string& path, std::span<const unsigned char> bytes);

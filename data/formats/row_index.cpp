@@ -32,14 +32,6 @@ struct FileHeader {
 };
 static_assert(sizeof(FileHeader) == 64);
 
-std::uint64_t checksum_of(std::span<const unsigned char> bytes) {
-  FileHeader header;
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  header.checksum = 0;
-  const auto body = bytes.subspan(sizeof(header));
-  return Xxh64().add(&header, sizeof(header)).add(body.data(), body.size()).value();
-}
-
 std::uint64_t padded8(std::uint64_t n) {
   return (n + 7) / 8 * 8;
 }
@@ -116,7 +108,7 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
   append(begins.data(), begins.size() * 8);
   append(lines.data(), lines.size() * 8);
   append(names.data(), names.size());
-  header.checksum = checksum_of(*bytes);
+  header.checksum = index_checksum<FileHeader>(*bytes);
   std::memcpy(bytes->data(), &header, sizeof(header));
   auto index = view(*bytes, bytes, shard, header.shard_hash, rule, labels);
   if (!index) throw std::logic_error("an index that was just built does not read back");
@@ -137,7 +129,8 @@ std::optional<RowIndex> RowIndex::view(std::span<const unsigned char> bytes, std
   if (header.rows >= limit || header.label_bytes >= limit) return std::nullopt;
   const auto line_count = (header.rows + kRowsALine - 1) / kRowsALine;
   const auto lines_at = sizeof(header) + (header.rows + 1) * 8, labels_at = lines_at + line_count * 8;
-  if (labels_at + padded8(header.label_bytes) != limit || checksum_of(bytes) != header.checksum) return std::nullopt;
+  if (labels_at + padded8(header.label_bytes) != limit || index_checksum<FileHeader>(bytes) != header.checksum)
+    return std::nullopt;
 
   RowIndex index;
   index.owner_ = std::move(owner);

@@ -33,14 +33,6 @@ struct FileHeader {
 };
 static_assert(sizeof(FileHeader) == 48);
 
-std::uint64_t checksum_of(std::span<const unsigned char> bytes) {
-  FileHeader header;
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  header.checksum = 0;
-  const auto body = bytes.subspan(sizeof(header));
-  return Xxh64().add(&header, sizeof(header)).add(body.data(), body.size()).value();
-}
-
 template <class Number>
 Number number_at(const std::vector<unsigned char>& bytes, std::size_t at) {
   Number value;
@@ -257,7 +249,7 @@ ZipIndex ZipIndex::build(const InputFile& zip) {
   const auto bytes = std::make_shared<std::vector<unsigned char>>(sizeof(header) + entries.size() * sizeof(ZipEntry));
   std::memcpy(bytes->data(), &header, sizeof(header));
   if (!entries.empty()) std::memcpy(bytes->data() + sizeof(header), entries.data(), entries.size() * sizeof(ZipEntry));
-  header.checksum = checksum_of(*bytes);
+  header.checksum = index_checksum<FileHeader>(*bytes);
   std::memcpy(bytes->data(), &header, sizeof(header));
   auto index = view(*bytes, bytes, zip, header.zip_hash);
   if (!index) throw std::logic_error("an index that was just built does not read back");
@@ -273,7 +265,7 @@ std::optional<ZipIndex> ZipIndex::view(std::span<const unsigned char> bytes, std
   if (header.zip_size != static_cast<std::uint64_t>(zip.size()) || header.zip_hash != zip_hash) return std::nullopt;
   if (header.entries >= bytes.size()) return std::nullopt;  // before it is multiplied
   if (sizeof(header) + header.entries * sizeof(ZipEntry) != bytes.size()) return std::nullopt;
-  if (checksum_of(bytes) != header.checksum) return std::nullopt;
+  if (index_checksum<FileHeader>(bytes) != header.checksum) return std::nullopt;
   ZipIndex index;
   index.owner_ = std::move(owner);
   index.bytes_ = bytes;
@@ -282,8 +274,12 @@ std::optional<ZipIndex> ZipIndex::view(std::span<const unsigned char> bytes, std
 }
 
 std::span<const ZipEntry> ZipIndex::find(std::uint64_t name_hash) const {
-  const auto range = std::ranges::equal_range(entries_, name_hash, {}, &ZipEntry::name_hash);
-  return {range.begin(), range.end()};
+  // std::ranges::equal_range would do, but clang 14 (tests/fuzz) cannot compile it.
+  const auto first = std::partition_point(entries_.begin(), entries_.end(),
+                                          [&](const ZipEntry& entry) { return entry.name_hash < name_hash; });
+  const auto last =
+      std::partition_point(first, entries_.end(), [&](const ZipEntry& entry) { return entry.name_hash == name_hash; });
+  return {first, last};
 }
 
 std::int64_t ZipIndex::zip_size() const {

@@ -21,6 +21,15 @@ std::uint32_t big_endian(const unsigned char* bytes) {
   return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
 }
 
+// The size by the header, where a sound one stands, before the rest of the file is looked at.
+void check_announced_size(std::span<const unsigned char> file, const DecodeConfig& config) {
+  constexpr std::size_t kHeaderSize = 13;
+  if (file.size() < kSignatureSize + kChunkFrame + kHeaderSize || big_endian(&file[8]) != kHeaderSize ||
+      std::memcmp(&file[12], "IHDR", 4) != 0)
+    return;
+  check_picture_size("PNG", big_endian(&file[16]), big_endian(&file[20]), config);
+}
+
 struct PngChunks {
   std::vector<unsigned char> file;  // signature and the chunks that make the picture
   std::size_t data_size = 0;        // compressed bytes in all IDAT
@@ -129,6 +138,7 @@ void decode_indexed(spng_ctx* context, const spng_ihdr& header, bool blend, std:
 }  // namespace
 
 Image decode_png(std::span<const unsigned char> file, const DecodeConfig& config) {
+  check_announced_size(file, config);
   const PngChunks chunks = keep_picture_chunks(file);
   const Context context(spng_ctx_new(0));
   if (!context) throw std::bad_alloc();

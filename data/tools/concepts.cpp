@@ -2,18 +2,13 @@
 #include "data/tools/concepts.h"
 
 #include <algorithm>
-#include <mutex>
 #include <set>
 
-#include "core/base/errors.h"
-#include "core/base/strings.h"
-#include "data/formats/parallel_for.h"
+#include "data/tools/record_pieces.h"
 #include "data/tools/words.h"
 
 namespace triptych {
 namespace {
-
-constexpr std::int64_t kPiece = 256, kWave = 64;  // records of a piece, pieces between two words on the progress
 
 /// Adds what the captions of one record name.
 void count_captions(const std::vector<std::string>& captions, const ConceptNames& names,
@@ -65,31 +60,22 @@ std::int64_t ConceptNames::find(const std::string& words) const {
 
 std::vector<ConceptCount> count_concepts(const Corpus& corpus, const ConceptNames& names,
                                          const std::vector<std::int64_t>& concept_of, const ConceptRequest& request) {
+  using Counts = std::map<std::int64_t, ConceptCount>;
   std::vector<ConceptCount> all(static_cast<std::size_t>(names.size()));
-  std::mutex mutex;
-  for (std::int64_t wave = 0; wave < corpus.size(); wave += kPiece * kWave) {
-    const auto end = std::min(wave + kPiece * kWave, corpus.size());
-    parallel_for((end - wave + kPiece - 1) / kPiece, request.threads, [&](std::int64_t piece) {
-      std::map<std::int64_t, ConceptCount> counts;
-      const auto begin = wave + piece * kPiece;
-      for (auto i = begin; i < std::min(begin + kPiece, end); ++i) {
-        try {
-          const auto record = corpus.read(i);
-          if (record.label >= 0) ++counts[concept_of.at(static_cast<std::size_t>(record.label))].labelled;
-          count_captions(record.captions, names, counts);
-        } catch (const DataError&) {  // `data verify` lists them
+  for_record_pieces<Counts>(
+      corpus, request.threads, request.progress,
+      [&](Counts& counts, std::int64_t, const Record& record) {
+        if (record.label >= 0) ++counts[concept_of.at(static_cast<std::size_t>(record.label))].labelled;
+        count_captions(record.captions, names, counts);
+      },
+      [&](const Counts& counts) {
+        for (const auto& [id, count] : counts) {
+          auto& sum = all[static_cast<std::size_t>(id)];
+          sum.occurrences += count.occurrences;
+          sum.records += count.records;
+          sum.labelled += count.labelled;
         }
-      }
-      const std::lock_guard lock(mutex);
-      for (const auto& [id, count] : counts) {
-        auto& sum = all[static_cast<std::size_t>(id)];
-        sum.occurrences += count.occurrences;
-        sum.records += count.records;
-        sum.labelled += count.labelled;
-      }
-    });
-    if (request.progress) request.progress(end);
-  }
+      });
   return all;
 }
 

@@ -6,8 +6,8 @@
 #include <numeric>
 
 #include "core/base/strings.h"
+#include "data/formats/base64.h"
 #include "data/formats/printable.h"
-#include "data/tools/base64.h"
 
 namespace triptych {
 namespace {
@@ -163,7 +163,8 @@ std::string pictures_html(const std::vector<SmallPicture>& pictures) {
   std::string out = "<h3>Some of the pictures</h3>\n<div class=\"pictures\">\n";
   for (const auto& picture : pictures) {
     const auto text = escaped(picture.text);
-    out += "<figure><img alt=\"" + text + "\" src=\"data:image/jpeg;base64," + base64(picture.jpeg) +
+    const std::string_view jpeg(reinterpret_cast<const char*>(picture.jpeg.data()), picture.jpeg.size());
+    out += "<figure><img alt=\"" + text + "\" src=\"data:image/jpeg;base64," + encode_base64(jpeg) +
            "\"/><figcaption>" + human_count(picture.record) + " · " + std::to_string(picture.width) + " × " +
            std::to_string(picture.height) + "<br/>" + text + "</figcaption></figure>\n";
   }

@@ -115,6 +115,31 @@ TEST(DataTools, ConceptsAreCounted) {
   EXPECT_EQ(concepts["counts"][1]["occurrences"], 2);
 }
 
+TEST(DataTools, NounPhrasesAreCountedFromTheirFile) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto command = "triptych data concepts " + config + " --phrases";
+  const auto no_file = run_shell(command);
+  EXPECT_EQ(no_file.code, 2);
+  EXPECT_THAT(no_file.err, HasSubstr("data phrases"));
+  const auto set = " --set data.corpora.0.phrases=" + (dir / "text.phrases").string();
+  EXPECT_EQ(run_shell("triptych data phrases " + config + set).code, 0);
+  const auto counted = run_json(command + set);  // captions say "a picture with the number N"
+  EXPECT_EQ(counted["concepts"], 2);
+  EXPECT_EQ(counted["seen"], 2);
+  ASSERT_EQ(counted["counts"].size(), 2U) << counted;
+  EXPECT_EQ(counted["counts"][0]["concept"], "number");
+  EXPECT_EQ(counted["counts"][1]["concept"], "picture");
+  EXPECT_EQ(counted["counts"][1]["occurrences"], 20);
+  EXPECT_EQ(counted["counts"][1]["records"], 20);
+  const auto rare = run_json(command + set + " --more-than 20");
+  EXPECT_EQ(rare["concepts"], 2);
+  EXPECT_EQ(rare["counts"].size(), 0U) << "what is not seen is counted, not listed";
+  const auto other = run_shell(command + set + " --set data.corpora.0.caption_keys=[txt,json]");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("other caption keys"));
+}
+
 TEST(DataTools, VerifyListsEveryBadRecordAndEndsWithThreeBeyondTheBudget) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);

@@ -13,7 +13,6 @@
 #include "data/formats/csv_row.h"
 #include "data/formats/record_error.h"
 #include "data/formats/zip_index.h"
-#include "tests/support/base64.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/tar_writer.h"
 #include "tests/support/temp_dir.h"
@@ -408,11 +407,20 @@ TEST(UniclTsvTest, LineidxIsMended) {
   EXPECT_FALSE(std::filesystem::exists(dir / "t.lineidx"));
 }
 
+TEST(Base64Test, VectorsOfRfc4648) {
+  EXPECT_EQ(encode_base64(""), "");
+  EXPECT_EQ(encode_base64("f"), "Zg==");
+  EXPECT_EQ(encode_base64("fo"), "Zm8=");
+  EXPECT_EQ(encode_base64("foo"), "Zm9v");
+  EXPECT_EQ(encode_base64("foobar"), "Zm9vYmFy");
+  EXPECT_EQ(encode_base64("\xFB\xFF"), "+/8=");
+}
+
 TEST(Base64Test, RoundTripsAndRefuses) {
   for (int length = 1; length < 70; ++length) {
     std::string bytes;
     for (int i = 0; i < length; ++i) bytes += static_cast<char>(i * 37 + length);
-    const auto text = to_base64(bytes);
+    const auto text = encode_base64(bytes);
     const auto decoded = decode_base64(text);
     EXPECT_EQ(std::string(decoded.begin(), decoded.end()), bytes);
     const auto bare = decode_base64(text.substr(0, text.find('=')));

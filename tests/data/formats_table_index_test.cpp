@@ -9,10 +9,10 @@
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
 #include "data/corpus.h"
+#include "data/formats/base64.h"
 #include "data/formats/record_error.h"
 #include "data/formats/row_index.h"
 #include "data/formats/zip_index.h"
-#include "tests/support/base64.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/tar_writer.h"
 #include "tests/support/temp_dir.h"
@@ -168,7 +168,7 @@ TEST(ChangedTableTest, ACutImageShardIsNoticed) {
   std::string texts, images;
   for (int i = 0; i < 50; ++i) {
     texts += std::to_string(i) + "\t{\"captions\": [\"c\"]}\n";
-    images += std::to_string(i) + "\t" + to_base64(std::string(100, 'p')) + "\n";
+    images += std::to_string(i) + "\t" + encode_base64(std::string(100, 'p')) + "\n";
   }
   write_test_file(dir / "t.tsv", texts);
   write_test_file(dir / "i.tsv", images);

@@ -1,8 +1,10 @@
-// How often classes are named in captions, against counts made by hand.
+// How often classes are named and noun phrases occur in captions, against counts made by hand.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/base/errors.h"
 #include "data/tools/concepts.h"
+#include "data/tools/phrase_concepts.h"
 #include "data/tools/words.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/small_corpora.h"
@@ -79,6 +81,64 @@ TEST(ConceptsTest, RecordsThatCannotBeReadAreLeftOut) {
   ConceptNames names;
   names.add({{"cat"}});
   EXPECT_EQ(count_concepts(*open_corpus(text_corpus(folder / "t.tar")), names, {}, {})[0].records, 1);
+}
+
+TEST(PhraseConceptsTest, AreTheWordsBehindTheDeterminers) {
+  EXPECT_EQ(concept_of_phrase("The Red  CAR"), "red car");
+  EXPECT_EQ(concept_of_phrase("their another dog's bowl"), "dog's bowl");
+  EXPECT_EQ(concept_of_phrase("man of the house"), "man of the house");
+  EXPECT_EQ(concept_of_phrase("a"), "");
+}
+
+/// A file of phrases where each caption has the phrases that are given, as many as a record has captions.
+PhraseFile phrases_in(const std::filesystem::path& path, const Corpus& corpus,
+                      const std::vector<std::vector<std::vector<std::string>>>& phrases) {
+  PhraseWriter writer(path, {1, 2, corpus.size()});
+  std::vector<RecordPhrases> block(phrases.size());
+  for (std::size_t i = 0; i < phrases.size(); ++i) {
+    if (phrases[i].empty()) continue;
+    const auto captions = corpus.read(static_cast<std::int64_t>(i)).captions;
+    for (std::size_t c = 0; c < captions.size(); ++c) {
+      std::vector<ByteSpan> spans;
+      for (const auto& phrase : phrases[i][c]) {
+        const auto at = static_cast<std::uint32_t>(captions[c].find(phrase));
+        spans.push_back({at, at + static_cast<std::uint32_t>(phrase.size())});
+      }
+      block[i].push_back(phrases_of_caption(captions[c], std::move(spans)));
+    }
+  }
+  writer.append(block);
+  writer.finish();
+  return PhraseFile(path.string());
+}
+
+TEST(PhraseConceptsTest, CountsOccurrencesAndRecords) {
+  const TempDir folder;
+  const auto corpus =
+      open_corpus(text_corpus(write_records(folder / "t.tar", {{"png", "p", {"A cat saw the cat on her red mat."}},
+                                                               {"png", "p", {"the cat", "a red mat"}},
+                                                               {"png", "p", {" "}}})));
+  const auto file =
+      phrases_in(folder / "p", *corpus, {{{"A cat", "the cat", "her red mat"}}, {{"the cat"}, {"a red mat"}}, {}});
+  for (const int threads : {1, 3}) {
+    PhraseConcepts counts;
+    count_phrases(*corpus, file, {.threads = threads}, counts);
+    ASSERT_EQ(counts.size(), 2U);
+    EXPECT_EQ(counts["cat"].occurrences, 3);
+    EXPECT_EQ(counts["cat"].records, 2);
+    EXPECT_EQ(counts["red mat"].occurrences, 2);
+    count_phrases(*corpus, file, {.threads = threads}, counts);
+    EXPECT_EQ(counts["cat"].occurrences, 6) << "corpora are added";
+  }
+}
+
+TEST(PhraseConceptsTest, AnotherCaptionThanThatOfTheFileIsAnError) {
+  const TempDir folder;
+  const auto corpus = open_corpus(text_corpus(write_records(folder / "t.tar", {{"png", "p", {"a cat"}}})));
+  const auto other = open_corpus(text_corpus(write_records(folder / "o.tar", {{"png", "p", {"a dog"}}})));
+  const auto file = phrases_in(folder / "p", *corpus, {{{"a cat"}}});
+  PhraseConcepts counts;
+  EXPECT_THROW(count_phrases(*other, file, {}, counts), DataError);
 }
 
 }  // namespace

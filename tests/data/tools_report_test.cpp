@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "core/base/random_key.h"
-#include "data/tools/base64.h"
 #include "data/tools/corpus_report.h"
 #include "data/tools/html_page.h"
 #include "tests/support/corpus_configs.h"
@@ -145,18 +144,6 @@ TEST(ErrorBudgetTest, TenRecordsOrTheShare) {
 }
 
 // ---- the page ------------------------------------------------------------------------------------------------------
-
-TEST(Base64Test, VectorsOfRfc4648) {
-  const auto encode = [](const std::string& text) {
-    return base64({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
-  };
-  EXPECT_EQ(encode(""), "");
-  EXPECT_EQ(encode("f"), "Zg==");
-  EXPECT_EQ(encode("fo"), "Zm8=");
-  EXPECT_EQ(encode("foo"), "Zm9v");
-  EXPECT_EQ(encode("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(encode("\xFB\xFF"), "+/8=");
-}
 
 /// Walks the tags of a page: every one that is opened is closed in order. Returns the first that is not, or "".
 std::string unbalanced_tag(const std::string& page) {

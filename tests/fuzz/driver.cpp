@@ -1,6 +1,9 @@
 // A small driver for compilers without libFuzzer: random mutations of the seeds, the same for one --seed.
 //   fuzz_tar [--runs N] [--seed N] [FILE]...      FILEs are read once each, before any mutation
 //   fuzz_tar --write-seeds DIR                    the seeds as files, for libFuzzer
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -53,7 +56,31 @@ void mutate_once(std::string& bytes, const std::vector<std::string>& seeds, Rand
   }
 }
 
-void run(const std::string& bytes) {
+/// The input that runs, as a file: what a crash leaves behind. Stays open, because closing a file that was made anew
+/// costs a flush to the disk for every input.
+class LastInput {
+ public:
+  explicit LastInput(std::filesystem::path path)
+      : path_(std::move(path)), file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {}
+  LastInput(const LastInput&) = delete;
+  LastInput& operator=(const LastInput&) = delete;
+  ~LastInput() {
+    ::close(file_);
+    std::filesystem::remove(path_);
+  }
+  void set(const std::string& bytes) {
+    const auto size = static_cast<ssize_t>(bytes.size());
+    if (::pwrite(file_, bytes.data(), bytes.size(), 0) != size || ::ftruncate(file_, size) != 0)
+      throw std::runtime_error("cannot write " + path_.string());
+  }
+
+ private:
+  std::filesystem::path path_;
+  int file_;
+};
+
+void run(const std::string& bytes, LastInput& last_input) {
+  last_input.set(bytes);
   LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
 }
 
@@ -65,21 +92,19 @@ int write_seeds(const std::filesystem::path& folder) {
   return 0;
 }
 
-int fuzz(long long runs, std::uint64_t seed, const std::vector<std::string>& files) {
+int fuzz(long long runs, std::uint64_t seed, const std::vector<std::string>& files, LastInput& last_input) {
   const auto seeds = fuzz_seeds();
   for (const auto& file : files) {
     std::ifstream in(file, std::ios::binary);
-    run(std::string(std::istreambuf_iterator<char>(in), {}));
+    run(std::string(std::istreambuf_iterator<char>(in), {}), last_input);
   }
-  for (const auto& bytes : seeds) run(bytes);
+  for (const auto& bytes : seeds) run(bytes, last_input);
   Random random(seed);
   for (long long i = 0; i < runs; ++i) {
     auto bytes = seeds[below(random, seeds.size())];
     for (auto changes = 1 + below(random, 6); changes > 0; --changes) mutate_once(bytes, seeds, random);
-    std::ofstream("fuzz-last-input", std::ios::binary) << bytes;  // what a crash leaves behind
-    run(bytes);
+    run(bytes, last_input);
   }
-  std::filesystem::remove("fuzz-last-input");
   std::printf("%lld inputs from %zu seeds: none broke it\n", runs, seeds.size());
   return 0;
 }
@@ -103,5 +128,7 @@ int main(int count, char** arguments) {
       files.push_back(argument);
     }
   }
-  return triptych::fuzz(runs, seed, files);
+  // Named after the program, because ctest runs several in one folder.
+  triptych::LastInput last_input(std::filesystem::path(arguments[0]).filename().string() + "-last-input");
+  return triptych::fuzz(runs, seed, files, last_input);
 }

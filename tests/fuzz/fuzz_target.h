@@ -1,4 +1,4 @@
-// What a fuzz target has: libFuzzer's entry, and inputs to begin with. No torch, no files on disk.
+// What a fuzz target has: libFuzzer's entry, and inputs to begin with. No torch; inputs are never files on disk.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
