@@ -110,11 +110,23 @@ Json settings_of(const Corpus& corpus, const PackRequest& request) {
   return settings;
 }
 
+/// Removes what a killed pack left of files that are written whole or not at all: NAME.tmp-PROCESS-NUMBER. Otherwise a
+/// kill before pack.json is there would make the folder look like another's.
+void remove_torn_files(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto name = entry.path().filename().string();
+    const bool ours = name.starts_with("pack.json") || name.starts_with("classes.txt") || name.starts_with("shard-");
+    if (ours && name.find(".tmp-") != name.npos) fs::remove(entry.path(), ignored);
+  }
+}
+
 /// Makes the folder and its pack.json, or checks the one that is there.
 void claim_folder(const fs::path& folder, const Json& settings) {
   std::error_code failure;
   fs::create_directories(folder, failure);
   if (failure) throw storage_error("cannot make the folder", folder, failure.value());
+  remove_torn_files(folder);
   const auto path = folder / "pack.json";
   if (!fs::exists(path)) {
     if (!fs::is_empty(folder)) {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -85,24 +86,23 @@ TEST(KilledTool, PackGoesOnToTheSameBytes) {
                                     "--resize", "200",  "--shard-size", "8",     "--threads",
                                     "1"};
   };
-  const auto shard = [&](int number) { return dir / ("killed/shard-00000" + std::to_string(number) + ".tar"); };
   finish(pack("whole"));
   const auto whole = files_in(dir / "whole");
   ASSERT_EQ(whole.size(), 25U) << "12 shards, their indexes, pack.json";
 
-  // The folder claimed; half a shard; a shard without its index; between two shards; the last one.
-  const std::function<bool()> moments[] = {
-      [&] { return fs::exists(dir / "killed/pack.json"); },
-      [&] { return fs::exists(shard(1).string() + ".tmp"); },
-      [&] { return fs::exists(shard(3)); },
-      [&] { return fs::exists(shard(6).string() + ".tidx"); },
-      [&] { return fs::exists(shard(9).string() + ".tmp"); },
+  // Some files more each time: the folder claimed, half a shard, a shard without its index, whole ones. Counted,
+  // because a late kill may have let any file be finished.
+  const auto count = [&] {
+    std::error_code missing;
+    const fs::directory_iterator files(dir / "killed", missing);
+    return missing ? 0 : std::distance(begin(files), end(files));
   };
-  for (const auto& moment : moments) {
-    ASSERT_TRUE(kill_when(pack("killed"), moment)) << "it ended before it was killed";
-    ASSERT_LT(files_in(dir / "killed").size(), whole.size());
+  for (const int more : {1, 2, 3, 4}) {
+    const auto before = count();
+    ASSERT_TRUE(kill_when(pack("killed"), [&] { return count() >= before + more; })) << "ended before it was killed";
+    ASSERT_LT(count(), static_cast<std::ptrdiff_t>(whole.size()));
   }
-  EXPECT_GE(finish(pack("killed"))["shards_found"], 9);
+  EXPECT_GE(finish(pack("killed"))["shards_found"], 2);
   EXPECT_TRUE(files_in(dir / "killed") == whole);
 }
 
