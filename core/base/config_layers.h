@@ -15,8 +15,8 @@ namespace triptych {
 using UnionKeys = std::map<std::string, std::string>;
 
 /// The file with what it `extends:` (a path relative to the file; that one may extend another) merged below it:
-/// sections merge key by key, lists, durations and values are replaced, a section whose kind changes is replaced whole. Throws
-/// ConfigError (unreadable file, circle).
+/// sections merge key by key, lists, durations and values are replaced, a section whose kind changes is replaced whole.
+/// Throws ConfigError (unreadable file, circle).
 YamlNode load_yaml_layers(const std::filesystem::path& path, const UnionKeys& unions);
 
 /// Applies "a.b=c" of --set: `c` is read as YAML; list elements by index ("data.corpora.0.weight=2"). Missing sections

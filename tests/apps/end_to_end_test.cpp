@@ -181,7 +181,7 @@ TEST(EndToEnd, BenchesGiveFigures) {
   const auto config = write_tiny_run(dir);
   const auto loader = run_json("triptych bench loader " + config + " --seconds 0.3 --batch 8");
   EXPECT_GT(loader["samples_per_s"].get<double>(), 0);
-  EXPECT_EQ(loader["stages"].size(), 5U);
+  EXPECT_EQ(loader["stages"].size(), 6U);
   const auto loss = run_json("triptych bench loss " + config + " --seconds 0.1 --batch 32");
   EXPECT_EQ(loss["loss"][0]["local_rows"], 32);
   const auto step = run_json("triptych bench step " + config + " --seconds 0.1");

@@ -133,7 +133,7 @@ Bytes jpeg_of_scans(int frequencies) {
 // Where the scan with this number begins, counted from 1.
 std::size_t nth_scan(const Bytes& file, int number) {
   std::size_t at = 0;
-  for (int i = 0; i < number; ++i) at = find(file, "\xff\xda", at + 1);
+  for (int i = 0; i < number; ++i) at = offset_of(file, "\xff\xda", at + 1);
   return at;
 }
 
@@ -183,11 +183,11 @@ TEST(DamagedPicture, BombsAreRefusedFromTheHeader) {
   constexpr std::size_t kHeader = 8 + 25;  // signature, IHDR
   EXPECT_THAT(refusal({square.begin(), square.begin() + kHeader}), HasSubstr("20000 x 20000"));
   EXPECT_THAT(refusal({square.begin(), square.begin() + kHeader - 5}), HasSubstr("PNG cut"));
-  Bytes jpeg_square = jpeg();
-  const auto frame = find(jpeg_square, "\xff\xc0");
+  Bytes jpeg_square = sound_jpeg();
+  const auto frame = offset_of(jpeg_square, "\xff\xc0");
   put_big_endian(jpeg_square, frame + 5, 20000u << 16 | 20000u, 4);
-  std::fill(jpeg_square.begin() + static_cast<std::ptrdiff_t>(find(jpeg_square, "\xff\xda") + 14), jpeg_square.end(),
-            0);
+  std::fill(jpeg_square.begin() + static_cast<std::ptrdiff_t>(offset_of(jpeg_square, "\xff\xda") + 14),
+            jpeg_square.end(), 0);
   EXPECT_THAT(refusal(jpeg_square), HasSubstr("20000 x 20000"));
 
   DecodeConfig small;
@@ -262,7 +262,7 @@ TEST(DamagedPicture, SmallFilesThatAnnounceMuch) {
   EXPECT_LE(peak_kb() - before, 32 << 10);
   // They are never unpacked: what cannot be unpacked is no damage.
   for (const auto* type : {"zTXt", "iCCP"}) {
-    const auto no_stream = chunk(type, bytes_of(std::string_view("name\0\0no deflate stream", 23)));
+    const auto no_stream = png_chunk(type, bytes_of(std::string_view("name\0\0no deflate stream", 23)));
     EXPECT_EQ(refusal(gray_png(4, 3, rows, {no_stream})), "decoded to 4 x 3") << type;
   }
 }

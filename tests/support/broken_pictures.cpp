@@ -140,7 +140,7 @@ Pictures png_bombs() {
       {"png_of_70000_x_1", gray_png(70000, 1, deflated(gray_rows(70000, 1))), "sides of at most 65500"},
       {"png_of_8000_x_8000", gray_png(8000, 8000, deflated(gray_rows(8, 8))), "expected at least 62015"},
       {"png_of_the_widest", gray_png(0x7fffffff, 0x7fffffff, deflated(gray_rows(8, 8))), "2147483647 x 2147483647"},
-      {"png_of_no_width", gray_png(0, 3, {}), "PNG damaged"},
+      {"png_of_no_width", gray_png(0, 3, {}), "PNG header: got 0 x 3 pixels"},
   };
 }
 

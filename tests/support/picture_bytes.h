@@ -36,8 +36,8 @@ inline Bytes sound_webp() {
   return golden_picture("pictures", "webp_lossless");
 }
 
-inline std::size_t offset_of(const Bytes& file, std::string_view pattern) {
-  const auto at = std::string_view(reinterpret_cast<const char*>(file.data()), file.size()).find(pattern);
+inline std::size_t offset_of(const Bytes& file, std::string_view pattern, std::size_t from = 0) {
+  const auto at = std::string_view(reinterpret_cast<const char*>(file.data()), file.size()).find(pattern, from);
   if (at == std::string_view::npos) throw std::runtime_error("the picture has no " + std::string(pattern));
   return at;
 }
