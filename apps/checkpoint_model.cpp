@@ -39,12 +39,12 @@ ChosenCheckpoint choose_checkpoint(const fs::path& path) {
                         (damage.empty() ? "" : ": " + damage));
 }
 
-TrainConfig saved_config(const fs::path& path) {
+TrainConfig saved_config(const fs::path& path, const std::vector<std::string>& changes) {
   const auto file = path / "config.yaml";
   if (!fs::exists(file)) {
     throw CheckpointError(path.string() + " holds no config.yaml: neither a checkpoint nor a run directory");
   }
-  return load_train_config(file);
+  return load_train_config(file, changes);
 }
 
 CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path& checkpoint, at::Device device,

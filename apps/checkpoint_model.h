@@ -19,8 +19,9 @@ struct ChosenCheckpoint {
 /// warning and left as they are). Verifies every file. Throws CheckpointError.
 ChosenCheckpoint choose_checkpoint(const std::filesystem::path& path);
 
-/// The configuration that a checkpoint or run directory was made with. Throws CheckpointError when there is none.
-TrainConfig saved_config(const std::filesystem::path& path);
+/// The configuration that a checkpoint or run directory was made with, and `changes` of --set. Throws CheckpointError
+/// when there is none.
+TrainConfig saved_config(const std::filesystem::path& path, const std::vector<std::string>& changes = {});
 
 struct CheckpointModel {
   CorpusFacts facts;  ///< labels only where `with_labels`

@@ -89,12 +89,9 @@ Json to_json(const std::vector<Metric>& metrics) {
 }  // namespace
 
 ExitCode run_command(const EvalArguments& arguments) {
-  const auto saved = saved_config(arguments.checkpoint);
-  auto measured = arguments.config.empty() ? saved : load_train_config(arguments.config, arguments.set);
-  if (arguments.config.empty() && !arguments.set.empty()) {
-    check_set(arguments.set);
-    measured = load_train_config(std::filesystem::path(arguments.checkpoint) / "config.yaml", arguments.set);
-  }
+  check_set(arguments.set);
+  auto measured = arguments.config.empty() ? saved_config(arguments.checkpoint, arguments.set)
+                                           : load_train_config(arguments.config, arguments.set);
   if (!arguments.device.empty()) measured.train.device = arguments.device;
   const auto entries = chosen_entries(measured, arguments);
 
@@ -114,9 +111,11 @@ ExitCode run_command(const EvalArguments& arguments) {
   for (const auto& evaluator : evaluators) with_labels = with_labels || evaluator->needs().classify;
   CheckpointModel model;
   agreed(comm, [&] {
-    model = load_checkpoint_model(saved, checkpoint.folder, at::Device(place.device), with_labels);
+    // The run may have been changed since this checkpoint.
+    const auto trained = saved_config(checkpoint.folder);
+    model = load_checkpoint_model(trained, checkpoint.folder, at::Device(place.device), with_labels);
     for (const auto& evaluator : evaluators) {
-      check_served(*evaluator, model.objective->encoders(), tag_of(saved.objective));
+      check_served(*evaluator, model.objective->encoders(), tag_of(trained.objective));
       evaluator->check_labels(model.facts.class_names);
     }
   });

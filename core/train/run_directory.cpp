@@ -34,6 +34,11 @@ std::string read_owner(int file) {
 
 RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {
   std::error_code error;
+  if (holds_run() && fs::file_size(path_ / "metrics.jsonl", error) > 0 && !error && !fs::exists(checkpoints(), error)) {
+    throw CheckpointError(
+        path_.string() + " holds a run, but its folder " + checkpoints().string() +
+        " is gone; put it back, or choose another run.name: starting again here would empty its logs");
+  }
   fs::create_directories(checkpoints(), error);
   if (error) throw storage_error("cannot create", checkpoints(), error.value());
   const auto file = path_ / "lock";

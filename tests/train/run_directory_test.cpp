@@ -1,6 +1,7 @@
 // One owner at a time, and a dead owner's lock is free.
 #include "core/train/run_directory.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -54,6 +55,20 @@ TEST(RunDirectory, ADeadOwnersLockIsTakenOver) {
   EXPECT_NO_THROW(RunDirectory(folder / "run"));
   close(ready[0]);
   close(ready[1]);
+}
+
+TEST(RunDirectory, ARunWhoseCheckpointsAreGoneIsLeftAlone) {
+  const TempDir folder;
+  const auto path = folder / "run";
+  RunDirectory(path).write_config("run: {name: a}\n");
+  std::filesystem::remove(path / "checkpoints");
+  EXPECT_NO_THROW(RunDirectory{path}) << "nothing was logged yet, so nothing is lost";
+  std::filesystem::remove(path / "checkpoints");
+  std::ofstream(path / "metrics.jsonl") << "{\"step\": 500}\n";
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    EXPECT_THAT([&] { RunDirectory{path}; },
+                testing::ThrowsMessage<CheckpointError>(testing::HasSubstr("is gone; put it back")));
+  }
 }
 
 TEST(RunDirectory, APathThatCannotBeAFolderIsNamed) {
