@@ -149,6 +149,7 @@ void declare_data_phrases(CLI::App& data, DataArguments& a) {
   phrases->add_option("--import", a.import_file, "takes the phrases that your own parser found")
       ->option_text("JSONL")
       ->excludes(to);
+  phrases->add_flag("--overwrite", a.overwrite, "replaces a file of another parser, import or corpus")->excludes(to);
   add_threads(*phrases, a.threads);
 }
 

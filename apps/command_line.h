@@ -63,6 +63,7 @@ struct DataArguments {
   std::int64_t more_than = 5;            ///< concepts: threshold
   bool count_phrases = false;            ///< concepts: noun phrases instead of class names
   std::string import_file, export_file;  ///< phrases: JSON Lines of a user's own parser, and for it
+  bool overwrite = false;                ///< phrases: replaces a file of another parser, import or corpus
   std::int64_t most = 50;                ///< concepts: rows of the table
   Format format = Format::kTable;
 };

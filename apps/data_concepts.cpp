@@ -3,6 +3,7 @@
 
 #include "apps/data_actions.h"
 #include "apps/result.h"
+#include "core/base/log.h"
 #include "core/base/strings.h"
 #include "data/phrase_builder.h"
 #include "data/tools/concepts.h"
@@ -72,6 +73,7 @@ void concepts_of_classes(const DataCommand& command) {
 /// Lists only what is seen: most of a corpus's phrases occur once.
 void concepts_of_phrases(const DataCommand& command) {
   PhraseConcepts counts;
+  std::int64_t unusable = 0;
   bool any = false;
   for (const auto& config : command.corpora) {
     if (config.phrases.empty()) continue;
@@ -80,7 +82,7 @@ void concepts_of_phrases(const DataCommand& command) {
     const PhraseFile phrases(config.phrases);
     phrases.check_corpus(caption_fingerprint(*corpus), corpus->size());
     const RecordProgress progress("phrases of " + config.name, corpus->size());
-    count_phrases(*corpus, phrases, {.threads = command.threads(), .progress = progress}, counts);
+    unusable += count_phrases(*corpus, phrases, {.threads = command.threads(), .progress = progress}, counts);
     progress.end();
   }
   if (!any) {
@@ -95,6 +97,9 @@ void concepts_of_phrases(const DataCommand& command) {
   std::sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   Json rows = Json::array();
   for (const auto& [words, count] : seen) rows.push_back(row_of(words, count));
+  if (unusable > 0)
+    log_warning("data concepts: " + std::to_string(unusable) +
+                " records are left out: they cannot be read, or their phrases are damaged or of other captions");
   print_counts(command.arguments, static_cast<std::int64_t>(counts.size()), static_cast<std::int64_t>(seen.size()),
                std::move(rows));
 }

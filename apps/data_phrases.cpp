@@ -29,11 +29,16 @@ Json row_of(const CorpusConfig& config, const std::string& file, const PhraseCou
   return row;
 }
 
-Json find_row(const CorpusConfig& config, int threads) {
+PhraseWriter::Others others_by(const DataArguments& arguments) {
+  return arguments.overwrite ? PhraseWriter::Others::kReplace : PhraseWriter::Others::kRefuse;
+}
+
+Json find_row(const CorpusConfig& config, int threads, PhraseWriter::Others others) {
   const auto corpus = open_corpus(config);
-  const auto counts = find_phrases(*corpus, config.phrases, threads, [&](const PhraseCounts& so_far, std::int64_t all) {
+  const auto progress = [&](const PhraseCounts& so_far, std::int64_t all) {
     show_progress(progress_line(config.name, so_far, all));
-  });
+  };
+  const auto counts = find_phrases(*corpus, config.phrases, threads, progress, others);
   end_progress();
   return row_of(config, config.phrases, counts, threads);
 }
@@ -60,7 +65,9 @@ Json import_from_parser(const DataCommand& command, const std::vector<CorpusConf
   require_one(chosen, "--import");
   const auto& config = chosen.front();
   const auto corpus = open_corpus(config);
-  return row_of(config, config.phrases, import_phrases(*corpus, command.arguments.import_file, config.phrases), 1);
+  const auto counts =
+      import_phrases(*corpus, command.arguments.import_file, config.phrases, others_by(command.arguments));
+  return row_of(config, config.phrases, counts, 1);
 }
 
 std::vector<CorpusConfig> corpora_with_phrases(const std::vector<CorpusConfig>& corpora) {
@@ -86,7 +93,7 @@ ExitCode data_phrases(const DataCommand& command) {
   } else if (const auto chosen = corpora_with_phrases(command.corpora); !a.import_file.empty()) {
     table.push_back(import_from_parser(command, chosen));
   } else {
-    for (const auto& corpus : chosen) table.push_back(find_row(corpus, command.threads()));
+    for (const auto& corpus : chosen) table.push_back(find_row(corpus, command.threads(), others_by(a)));
   }
   print_result({{a.export_file.empty() ? "phrases" : "captions", table}}, a.format);
   return ExitCode::kDone;

@@ -54,7 +54,10 @@ struct CorpusConfig {
           at_least(0));
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");
-    field("phrases", c.phrases, "image_text: file of the captions' noun phrases, made by `triptych data phrases`");
+    field(
+        "phrases", c.phrases,
+        "image_text: file of the captions' noun phrases, made by `triptych data phrases`; checked at start, read when "
+        "the objective asks for phrases");
     field("keep_list", c.keep_list,
           "file of `triptych data filter`: only the records that it keeps are used; empty: all records");
   }

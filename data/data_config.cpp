@@ -29,11 +29,14 @@ void EpochConfig::validate() const {
 
 void DataConfig::validate() const {
   if (corpora.empty()) throw FieldError("corpora", "is empty; name at least one corpus");
-  std::set<std::string> names;
+  std::set<std::string> names, phrases;
   for (std::size_t i = 0; i < corpora.size(); ++i) {
     const auto key = "corpora." + std::to_string(i) + ".name";
     if (corpora[i].name.empty()) throw FieldError(key, "is empty; the log and the errors call the corpus by its name");
     if (!names.insert(corpora[i].name).second) throw FieldError(key, "'" + corpora[i].name + "' stands twice");
+    if (!corpora[i].phrases.empty() && !phrases.insert(corpora[i].phrases).second)
+      throw FieldError("corpora." + std::to_string(i) + ".phrases",
+                       "'" + corpora[i].phrases + "' stands twice; a file of phrases belongs to one corpus");
     if (mixing == "proportional" && corpora[i].weight != 1) {
       throw FieldError("corpora." + std::to_string(i) + ".weight",
                        "means something with data.mixing: weighted only; proportional uses each record once an epoch");

@@ -30,7 +30,8 @@ double seconds_since(Clock::time_point start) {
 
 /// One batch of this rank while it is made.
 struct Slot {
-  Slot(std::int64_t first, std::int64_t rows_, const BatchSpec& spec) : first_position(first), rows(rows_), bad(rows_) {
+  Slot(std::int64_t first, std::int64_t rows_, const BatchSpec& spec)
+      : first_position(first), rows(rows_), with_phrases(spec.phrases), phrases(rows_), bad(rows_) {
     const auto bytes = at::TensorOptions(at::kByte), whole = at::TensorOptions(at::kLong);
     const auto side = spec.image_size;
     images = at::empty({rows, spec.views, side, side, 3}, bytes);
@@ -44,6 +45,7 @@ struct Slot {
     auto* const first_word = tokens.defined() ? tokens.mutable_data_ptr<std::int64_t>() : nullptr;
     return {{images.mutable_data_ptr<std::uint8_t>() + row * pixels, static_cast<std::size_t>(pixels)},
             {first_word + row * words, static_cast<std::size_t>(words)},
+            phrases[static_cast<std::size_t>(row)],
             labels.mutable_data_ptr<std::int64_t>()[row],
             sample_ids.mutable_data_ptr<std::int64_t>()[row]};
   }
@@ -57,6 +59,7 @@ struct Slot {
       batch.other_labels = other_labels.narrow(0, begin, count);
       batch.mix_weights = mix_weights.narrow(0, begin, count);
     }
+    if (with_phrases) batch.phrases = phrase_table(begin, count);
     batch.sample_ids = sample_ids.narrow(0, begin, count);
     batch.first_position = first_position + begin;
     for (auto row = begin; row < begin + count; ++row) {
@@ -64,6 +67,14 @@ struct Slot {
       batch.bad.insert(batch.bad.end(), list.begin(), list.end());
     }
     return batch;
+  }
+
+  at::Tensor phrase_table(std::int64_t begin, std::int64_t count) const {
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t row = 0; row < count; ++row)
+      for (const auto& phrase : phrases[static_cast<std::size_t>(begin + row)])
+        numbers.insert(numbers.end(), {row, phrase.text, phrase.pieces.begin, phrase.pieces.end});
+    return at::tensor(numbers, at::kLong).view({-1, 4});
   }
 
   /// Mixes the rows of each micro-batch when all are there.
@@ -84,7 +95,9 @@ struct Slot {
 
   std::int64_t first_position, rows;
   at::Tensor images, tokens, labels, other_labels, mix_weights, sample_ids;
-  std::vector<std::vector<BadRecord>> bad;  // [row]
+  bool with_phrases;
+  std::vector<std::vector<PhrasePlace>> phrases;  // [row]
+  std::vector<std::vector<BadRecord>> bad;        // [row]
   // Guarded by the loader's mutex:
   std::int64_t taken = 0, made = 0;
   bool done = false;

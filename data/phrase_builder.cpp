@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/base/atomic_file.h"
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/json_lines.h"
@@ -40,14 +41,6 @@ std::optional<std::vector<std::string>> captions_of(const Corpus& corpus, std::i
     return corpus.read(index).captions;
   } catch (const DataError&) {
     return std::nullopt;
-  }
-}
-
-bool is_complete(const std::string& path, const PhraseSource& source) {
-  try {
-    return std::filesystem::exists(path) && PhraseFile(path).source() == source;
-  } catch (const DataError&) {
-    return false;  // damaged: made again
   }
 }
 
@@ -170,26 +163,44 @@ class ImportLines {
   std::int64_t record_ = -1, number_ = 0;
 };
 
+void append_lines(const Corpus& corpus, ImportLines& lines, PhraseWriter& writer, PhraseCounts& counts) {
+  std::vector<RecordPhrases> block;
+  for (std::int64_t index = 0; index < corpus.size(); ++index) {
+    const auto captions = captions_of(corpus, index);
+    counts.unusable += captions ? 0 : 1;
+    block.push_back(lines.take(index, captions.value_or(std::vector<std::string>())));
+    ++counts.records;
+    counts.captions += static_cast<std::int64_t>(block.back().size());
+    for (const auto& caption : block.back()) counts.phrases += static_cast<std::int64_t>(caption.spans.size());
+    if (static_cast<std::int64_t>(block.size()) < kBlock && index + 1 < corpus.size()) continue;
+    writer.append(block);
+    block.clear();
+  }
+  lines.require_end(corpus.size());
+}
+
 }  // namespace
 
 std::uint64_t caption_fingerprint(const Corpus& corpus) {
   const auto shards = corpus.fingerprint();
   Xxh64 hash;
   hash.add(&shards, sizeof shards);
-  for (const auto& key : corpus.config().caption_keys) hash.add(key + "\n");
+  for (const auto& key : corpus.config().captions_at()) hash.add(key + "\n");
   return hash.value();
 }
 
-PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int workers, const PhraseProgress& progress) {
+PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int workers, const PhraseProgress& progress,
+                          PhraseWriter::Others others) {
   require_captions(corpus);
   const NounPhraseFinder finder;
   const PhraseSource source{caption_fingerprint(corpus), xxh64(finder.version()), corpus.size()};
   PhraseCounts counts;
-  if (is_complete(path, source)) {
+  // Who asks for a new one may know of damage inside that only reading finds.
+  if (others == PhraseWriter::Others::kRefuse && holds_source(path, source)) {
     counts.kept = corpus.size();
     return counts;
   }
-  PhraseWriter writer(path, source);
+  PhraseWriter writer(path, source, PhraseWriter::Left::kKeep, others);
   counts.kept = writer.next_record();
   const auto start = Clock::now();
   while (writer.next_record() < corpus.size()) {
@@ -214,7 +225,8 @@ PhraseCounts export_captions(const Corpus& corpus, const std::string& json_lines
   require_captions(corpus);
   PhraseCounts counts;
   const auto start = Clock::now();
-  JsonLines out(json_lines);
+  const auto part = json_lines + ".part";
+  JsonLines out(part);
   out.truncate_to(0);
   for (std::int64_t index = 0; index < corpus.size(); ++index) {
     const auto captions = captions_of(corpus, index);
@@ -225,31 +237,26 @@ PhraseCounts export_captions(const Corpus& corpus, const std::string& json_lines
     out.write({{"record", index}, {"captions", *captions}});
   }
   out.sync();
+  rename_durably(part, json_lines);
   counts.seconds = seconds_since(start);
   return counts;
 }
 
-PhraseCounts import_phrases(const Corpus& corpus, const std::string& json_lines, const std::string& path) {
+PhraseCounts import_phrases(const Corpus& corpus, const std::string& json_lines, const std::string& path,
+                            PhraseWriter::Others others) {
   require_captions(corpus);
   PhraseCounts counts;
   const auto start = Clock::now();
   ImportLines lines(json_lines);
   // Anew each time: reading lines is quick.
   PhraseWriter writer(path, {caption_fingerprint(corpus), xxh64_of_file(json_lines), corpus.size()},
-                      PhraseWriter::Left::kDrop);
-  std::vector<RecordPhrases> block;
-  for (std::int64_t index = 0; index < corpus.size(); ++index) {
-    const auto captions = captions_of(corpus, index);
-    counts.unusable += captions ? 0 : 1;
-    block.push_back(lines.take(index, captions.value_or(std::vector<std::string>())));
-    ++counts.records;
-    counts.captions += static_cast<std::int64_t>(block.back().size());
-    for (const auto& caption : block.back()) counts.phrases += static_cast<std::int64_t>(caption.spans.size());
-    if (static_cast<std::int64_t>(block.size()) < kBlock && index + 1 < corpus.size()) continue;
-    writer.append(block);
-    block.clear();
+                      PhraseWriter::Left::kDrop, others);
+  try {
+    append_lines(corpus, lines, writer, counts);
+  } catch (...) {
+    writer.discard();  // lines that are put right are another source
+    throw;
   }
-  lines.require_end(corpus.size());
   writer.finish();
   counts.seconds = seconds_since(start);
   return counts;

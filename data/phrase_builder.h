@@ -23,15 +23,19 @@ struct PhraseCounts {
 using PhraseProgress = std::function<void(const PhraseCounts& so_far, std::int64_t records_of_corpus)>;
 
 /// Parses all captions of an image_text corpus on `workers` threads and writes `path`. Goes on where an interrupted
-/// call stopped; the file is the same. Throws ConfigError (no captions, no dictionary, another writer), StorageError.
-PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int workers, const PhraseProgress& progress);
+/// call stopped; the file is the same. A finished one is left alone. Throws ConfigError (no captions, no dictionary,
+/// another writer, `others` in the way), StorageError.
+PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int workers, const PhraseProgress& progress,
+                          PhraseWriter::Others others = PhraseWriter::Others::kRefuse);
 
-/// Writes one JSON object a record: {"record": 0, "captions": ["..."]}; records that cannot be read are left out.
+/// Writes one JSON object a record: {"record": 0, "captions": ["..."]}; records that cannot be read are left out. The
+/// file is there when it is whole.
 PhraseCounts export_captions(const Corpus& corpus, const std::string& json_lines);
 
 /// Reads {"record": 0, "phrases": [[[begin, end], ...], ...]} a line, records ascending, one list of spans a caption,
 /// bytes of the raw caption; "captions", where it stands, must equal the corpus. Records without a line have no
-/// phrases. Throws DataError naming the line.
-PhraseCounts import_phrases(const Corpus& corpus, const std::string& json_lines, const std::string& path);
+/// phrases. Throws DataError naming the line, ConfigError when `others` are in the way.
+PhraseCounts import_phrases(const Corpus& corpus, const std::string& json_lines, const std::string& path,
+                            PhraseWriter::Others others = PhraseWriter::Others::kRefuse);
 
 }  // namespace triptych

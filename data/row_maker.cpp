@@ -43,7 +43,6 @@ void check_spec(const CorpusSet& corpora, const BatchSpec& spec) {
   if (spec.views < 1 || spec.captions < 1 || spec.image_size < 1) {
     throw std::invalid_argument("BatchSpec: views, captions and image_size must be at least 1");
   }
-  if (spec.phrases) throw ConfigError("objective: needs phrases, which no corpus format gives");
   if (spec.text && spec.form.context < 2) throw ConfigError("model.text.context: at least 2 tokens are needed");
   for (const auto& corpus : corpora.corpora()) {
     if (spec.labels && !has_classes(*corpus)) {
@@ -74,7 +73,8 @@ RowMaker::RowMaker(const CorpusSet& corpora, const DataConfig& config, const Bat
       mix_(mix_settings(config.augment)),
       decode_(config.decode),
       spec_(spec),
-      seed_(seed) {
+      seed_(seed),
+      phrases_(corpora, spec) {
   check_spec(corpora, spec);
   if (mixes()) check_mix(corpora, spec);
   if (!spec.text) return;
@@ -121,6 +121,12 @@ void RowMaker::fill(std::int64_t position, int corpus, std::int64_t index, const
   clock.skip();
   target.label = record.label < 0 ? kNoLabel : corpora_.global_label(corpus, record.label);
   if (spec_.text) write_tokens(record, target.label, position, target.tokens);
+  target.phrases.clear();  // those of a record that this one stands for
+  for (int text = 0; spec_.phrases && !record.captions.empty() && text < spec_.captions; ++text) {
+    const auto caption = drawn_caption(record, position, text);
+    for (const auto& pieces : phrases_.places(corpus, index, caption, record.captions[caption]))
+      target.phrases.push_back({text, pieces});
+  }
   clock.add_to(text_ns_);
 }
 
@@ -159,17 +165,21 @@ MixPlan RowMaker::mix(std::int64_t position, std::int64_t rows, std::span<std::u
 void RowMaker::write_tokens(const Record& record, std::int64_t label, std::int64_t position,
                             std::span<std::int64_t> out) const {
   const auto context = static_cast<std::size_t>(spec_.form.context);
-  const auto known = static_cast<std::int64_t>(record.captions.size());
   for (int caption = 0; caption < spec_.captions; ++caption) {
     const auto row = out.subspan(static_cast<std::size_t>(caption) * context, context);
     if (record.captions.empty()) {
       tokenizer_->encode_row(prompt(label, position, caption), row);
       continue;
     }
-    // Several captions of one row differ as long as the record has enough of them.
-    const KeyedPermutation drawn(random_key(seed_, Purpose::kCaption, {as_word(position)}), known);
-    tokenizer_->encode_row(record.captions[static_cast<std::size_t>(drawn(caption % known))], row);
+    tokenizer_->encode_row(record.captions[drawn_caption(record, position, caption)], row);
   }
+}
+
+/// Several captions of one row differ as long as the record has enough of them.
+std::size_t RowMaker::drawn_caption(const Record& record, std::int64_t position, int text) const {
+  const auto known = static_cast<std::int64_t>(record.captions.size());
+  const KeyedPermutation drawn(random_key(seed_, Purpose::kCaption, {as_word(position)}), known);
+  return static_cast<std::size_t>(drawn(text % known));
 }
 
 /// One of the class's names in one of the templates (UniCL: one template uniformly at random per sample, one name at

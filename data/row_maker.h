@@ -10,13 +10,21 @@
 #include "core/types/batch.h"
 #include "data/image/mix.h"
 #include "data/loader.h"
+#include "data/row_phrases.h"
 
 namespace triptych {
 
+/// A phrase of one of a row's texts: positions of its row of tokens.
+struct PhrasePlace {
+  std::int64_t text = 0;
+  TokenSpan pieces;
+};
+
 /// Where a row is written.
 struct RowTarget {
-  std::span<std::uint8_t> images;  ///< [views, size, size, 3]
-  std::span<std::int64_t> tokens;  ///< [captions, context]; empty when the spec wants no text
+  std::span<std::uint8_t> images;     ///< [views, size, size, 3]
+  std::span<std::int64_t> tokens;     ///< [captions, context]; empty when the spec wants no text
+  std::vector<PhrasePlace>& phrases;  ///< filled when the spec asks for them
   std::int64_t& label;
   std::int64_t& sample_id;
 };
@@ -44,6 +52,8 @@ class RowMaker {
   void fill(std::int64_t position, int corpus, std::int64_t record, const RowTarget& target) const;
   void write_views(const Record& record, std::int64_t position, std::span<std::uint8_t> out) const;
   void write_tokens(const Record& record, std::int64_t label, std::int64_t position, std::span<std::int64_t> out) const;
+  /// The record's caption that text number `text` of the row is.
+  std::size_t drawn_caption(const Record& record, std::int64_t position, int text) const;
   std::string prompt(std::int64_t label, std::int64_t position, int caption) const;
 
   const CorpusSet& corpora_;
@@ -52,6 +62,7 @@ class RowMaker {
   DecodeConfig decode_;
   BatchSpec spec_;
   std::uint64_t seed_;
+  RowPhrases phrases_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::vector<std::string> prompts_;
   mutable std::atomic<std::int64_t> read_ns_{0}, decode_ns_{0}, resize_ns_{0}, color_ns_{0}, text_ns_{0}, bytes_{0},

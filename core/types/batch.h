@@ -26,6 +26,7 @@ struct Batch {
   at::Tensor labels;        ///< int64 [b], global concept id or kNoLabel
   at::Tensor other_labels;  ///< int64 [b], where rows are mixed: labels of the partners. Undefined: nothing is mixed
   at::Tensor mix_weights;   ///< float32 [b]: a row is mix_weights of its own label, the rest of the other one
+  at::Tensor phrases;       ///< int64 [n, 4], on the CPU: row of this batch, text, word pieces [begin, end) of the text
   at::Tensor sample_ids;  ///< int64 [b], (corpus << 40) | record, of the record that was really used; always on the CPU
   std::int64_t first_position = 0;  ///< position of row 0; row i is at first_position + i
   std::vector<BadRecord> bad;       ///< records met in these rows that had to be replaced
@@ -44,7 +45,8 @@ struct BatchSpec {
   int captions = 1;           ///< texts of a row
   bool labels = false;        ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
   bool mixed_labels = false;  ///< rows may be mixed of two labels (mixup, cutmix); else that is refused
-  bool phrases = false;
+  bool phrases =
+      false;         ///< places of the captions' noun phrases; prompts have none. Needs word pieces. False: undefined
   bool text = true;  ///< false: tokens are left undefined
   TextForm form;
   std::int64_t image_size = 224;  ///< height = width of the pictures

@@ -1,4 +1,4 @@
-// Cleaning and splitting of text as OpenCLIP's SimpleTokenizer does it without ftfy.
+// Cleaning and splitting of text as OpenCLIP's SimpleTokenizer does it.
 #include "data/text/clip_clean.h"
 
 #include <unicode/locid.h>
@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "data/text/characters.h"
+#include "data/text/fix_text.h"
 #include "data/text/html_entities.h"
 
 namespace triptych {
@@ -115,7 +116,7 @@ std::size_t fixed_word(std::string_view text) {
 }  // namespace
 
 std::string clip_clean(std::string_view text) {
-  std::string clean = is_ascii(text) ? std::string(text) : replace_invalid(text);
+  std::string clean = fix_text(is_ascii(text) ? std::string(text) : replace_invalid(text));
   for (int i = 0; i < 2 && clean.find('&') != std::string::npos; ++i) clean = html_unescape(clean);
   clean = collapse_spaces(clean);
   lower(clean);

@@ -5,8 +5,9 @@
 
 namespace triptych {
 
-/// HTML references resolved twice, runs of white space (Python's str.split) to one space, none at the ends, lower case
-/// by the full Unicode rules (final sigma, dotted I). Invalid UTF-8 becomes U+FFFD. The result is valid UTF-8.
+/// What ftfy repairs (fix_text.h), HTML references resolved twice, runs of white space (Python's str.split) to one
+/// space, none at the ends, lower case by the full Unicode rules (final sigma, dotted I). Invalid UTF-8 becomes U+FFFD.
+/// The result is valid UTF-8.
 std::string clip_clean(std::string_view text);
 
 /// Takes the next word off `text` (clean) by CLIP's pattern, in this order at each place: a special token, an English

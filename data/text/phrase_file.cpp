@@ -137,6 +137,11 @@ std::string read_bytes(const InputFile& file, std::uint64_t offset, std::uint64_
   return bytes;
 }
 
+/// The bytes of a header, fewer where the file has fewer.
+std::string head_of(const InputFile& file) {
+  return read_bytes(file, 0, std::min<std::uint64_t>(sizeof(FileHeader), static_cast<std::uint64_t>(file.size())));
+}
+
 // The end of the block at `begin`, or nothing when it is not whole.
 std::optional<std::uint64_t> end_of_block(const InputFile& file, std::uint64_t begin) {
   const auto size = static_cast<std::uint64_t>(file.size());
@@ -169,9 +174,17 @@ CaptionPhrases phrases_of_caption(std::string_view caption, std::vector<ByteSpan
   return {static_cast<std::uint32_t>(caption.size()), hash32(caption), std::move(spans)};
 }
 
+bool holds_source(const std::filesystem::path& path, const PhraseSource& source) {
+  try {
+    return std::filesystem::exists(path) && PhraseFile(path.string()).source() == source;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
 PhraseFile::PhraseFile(const std::string& path) : file_(path) {
   const auto size = static_cast<std::uint64_t>(file_.size());
-  const auto head = read_bytes(file_, 0, std::min<std::uint64_t>(size, sizeof(FileHeader)));
+  const auto head = head_of(file_);
   FileHeader header{};
   if (head.size() == sizeof(header)) std::memcpy(&header, head.data(), sizeof(header));
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) fail("no file of phrases");
@@ -201,7 +214,7 @@ PhraseFile::PhraseFile(const std::string& path) : file_(path) {
 
 void PhraseFile::fail(const std::string& what) const {
   throw DataError("phrases " + printable(file_.path()) + ": " + what +
-                  "; make it again with `triptych data phrases CONFIG`");
+                  "; make it again with `triptych data phrases CONFIG --overwrite`");
 }
 
 void PhraseFile::check_corpus(std::uint64_t corpus, std::int64_t records) const {
@@ -209,7 +222,7 @@ void PhraseFile::check_corpus(std::uint64_t corpus, std::int64_t records) const 
   throw ConfigError("phrases " + printable(file_.path()) + ": made for another corpus or other caption keys (" +
                     std::to_string(source_.records) + " records, fingerprint " + hash_text(source_.corpus) +
                     "), expected " + std::to_string(records) + " records, fingerprint " + hash_text(corpus) +
-                    "; make it again with `triptych data phrases CONFIG`");
+                    "; make it again with `triptych data phrases CONFIG --overwrite`");
 }
 
 RecordPhrases PhraseFile::read(std::int64_t record) const {
@@ -230,6 +243,7 @@ RecordPhrases PhraseFile::read(std::int64_t record) const {
 
 std::vector<ByteSpan> PhraseFile::spans(std::int64_t record, std::size_t caption, std::string_view text) const {
   auto captions = read(record);
+  if (captions.empty()) return {};
   const bool same = caption < captions.size() && captions[caption].caption_bytes == text.size() &&
                     captions[caption].caption_hash == hash32(text);
   if (!same)
@@ -238,21 +252,34 @@ std::vector<ByteSpan> PhraseFile::spans(std::int64_t record, std::size_t caption
   return std::move(captions[caption].spans);
 }
 
-PhraseWriter::PhraseWriter(std::filesystem::path path, const PhraseSource& source, Left left)
+PhraseWriter::PhraseWriter(std::filesystem::path path, const PhraseSource& source, Left left, Others others)
     : path_(std::move(path)), part_(path_), source_(source) {
   part_ += ".part";
   file_ = FileHandle(::open(part_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file_.get() < 0) throw storage_error("cannot write", part_, errno);
   if (flock(file_.get(), LOCK_EX | LOCK_NB) != 0)
     throw ConfigError("phrases " + part_.string() + ": another process is writing it; wait for its end");
+  if (others == Others::kRefuse) refuse_others();
   recover(left);
+}
+
+void PhraseWriter::refuse_others() const {
+  constexpr const char* kRemedy = "; name another file in `phrases`, or give --overwrite to replace it";
+  if (std::filesystem::exists(path_) && !holds_source(path_, source_))
+    throw ConfigError("phrases " + printable(path_.string()) +
+                      ": there already, and not of this corpus by this parser or import (or damaged)" + kRemedy);
+  // Less than a header is what a writer leaves that is killed at once.
+  const auto head = head_of(InputFile(part_.string()));
+  const auto header = header_of(source_);
+  if (head.size() == sizeof(header) && std::memcmp(head.data(), &header, sizeof(header)) != 0)
+    throw ConfigError("phrases " + printable(part_.string()) +
+                      ": the unfinished work of another parser, import or corpus" + kRemedy);
 }
 
 void PhraseWriter::recover(Left left) {
   const InputFile part(part_.string());
   const auto header = header_of(source_);
-  const auto head =
-      read_bytes(part, 0, std::min<std::uint64_t>(sizeof(header), static_cast<std::uint64_t>(part.size())));
+  const auto head = head_of(part);
   const bool same = head.size() == sizeof(header) && std::memcmp(head.data(), &header, sizeof(header)) == 0;
   block_begins_ = {sizeof(header)};
   while (same && left == Left::kKeep && next_ < source_.records) {
@@ -277,6 +304,11 @@ void PhraseWriter::append(std::span<const RecordPhrases> block) {
   write_fully(file_.get(), bytes.data(), bytes.size(), part_);
   block_begins_.push_back(block_begins_.back() + bytes.size());
   next_ += expected;
+}
+
+void PhraseWriter::discard() {
+  std::error_code ignored;
+  std::filesystem::remove(part_, ignored);
 }
 
 void PhraseWriter::finish() {

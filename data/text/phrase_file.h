@@ -20,7 +20,8 @@ struct CaptionPhrases {
   std::uint32_t caption_bytes = 0, caption_hash = 0;
   std::vector<ByteSpan> spans;
 };
-/// By caption, in the order of Record::captions. Empty for a record that could not be read.
+/// By caption, in the order of Record::captions. Empty: no caption has phrases, because the record could not be read or
+/// because an import had no line for it.
 using RecordPhrases = std::vector<CaptionPhrases>;
 
 /// Throws DataError when a span is empty, leaves the caption or cuts a character.
@@ -43,7 +44,8 @@ class PhraseFile {
   void check_corpus(std::uint64_t corpus, std::int64_t records) const;
   /// Thread safe; two reads of the file. Throws DataError when the record's bytes are damaged.
   RecordPhrases read(std::int64_t record) const;
-  /// The phrases of a caption of a record. Throws DataError also when `text` is not the caption they were found in.
+  /// The phrases of a caption of a record; none where the record is empty. Throws DataError also when `text` is not the
+  /// caption they were found in.
   std::vector<ByteSpan> spans(std::int64_t record, std::size_t caption, std::string_view text) const;
 
  private:
@@ -53,22 +55,33 @@ class PhraseFile {
   std::vector<std::uint64_t> block_begins_;  ///< and the end of the last block
 };
 
+/// Whether `path` is a sound file of this source.
+bool holds_source(const std::filesystem::path& path, const PhraseSource& source);
+
 /// Writes `path` by way of `path`.part.
 class PhraseWriter {
  public:
   static constexpr std::int64_t kBlockRecords = 64;
-  /// What an earlier writer left in `path`.part: blocks of the same source are kept, or everything is dropped.
+  /// What an earlier writer of the same source left in `path`.part: its blocks are kept, or dropped.
   enum class Left { kKeep, kDrop };
-  /// Throws StorageError when the file cannot be written, ConfigError when another process writes it.
-  PhraseWriter(std::filesystem::path path, const PhraseSource& source, Left left = Left::kKeep);
+  /// What stands in `path` or `path`.part and is not of this source (another parser, an import, another corpus,
+  /// damage).
+  enum class Others { kRefuse, kReplace };
+  /// Throws StorageError when the file cannot be written; ConfigError when another process writes it, or to spare
+  /// `others`, which then stay as they are.
+  PhraseWriter(std::filesystem::path path, const PhraseSource& source, Left left = Left::kKeep,
+               Others others = Others::kRefuse);
   /// The record that is to come next: a multiple of kBlockRecords, or the end.
   std::int64_t next_record() const { return next_; }
   /// The next kBlockRecords records, fewer at the end of the corpus. Throws StorageError.
   void append(std::span<const RecordPhrases> block);
   /// After the last record: the table, onto the disk, renamed to `path`.
   void finish();
+  /// Removes `path`.part: nobody can go on with it.
+  void discard();
 
  private:
+  void refuse_others() const;
   void recover(Left left);
   std::filesystem::path path_, part_;
   PhraseSource source_;

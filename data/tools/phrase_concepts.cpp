@@ -19,19 +19,18 @@ bool is_determiner(const std::string& word) {
   return std::find(kDeterminers.begin(), kDeterminers.end(), word) != kDeterminers.end();
 }
 
-/// Adds the phrases of one record.
+/// Adds the phrases of one record. Changes nothing when it throws.
 void count_record(const Record& record, std::int64_t index, const PhraseFile& phrases, PhraseConcepts& counts) {
-  std::set<std::string> met;
+  std::vector<std::string> met;
   for (std::size_t i = 0; i < record.captions.size(); ++i) {
     const std::string_view caption = record.captions[i];
     for (const auto& span : phrases.spans(index, i, caption)) {
       auto words = concept_of_phrase(caption.substr(span.begin, span.end - span.begin));
-      if (words.empty()) continue;
-      ++counts[words].occurrences;
-      met.insert(std::move(words));
+      if (!words.empty()) met.push_back(std::move(words));
     }
   }
-  for (const auto& words : met) ++counts[words].records;
+  for (const auto& words : met) ++counts[words].occurrences;
+  for (const auto& words : std::set<std::string>(met.begin(), met.end())) ++counts[words].records;
 }
 
 }  // namespace
@@ -42,9 +41,9 @@ std::string concept_of_phrase(std::string_view phrase) {
   return join(words, " ");
 }
 
-void count_phrases(const Corpus& corpus, const PhraseFile& phrases, const ConceptRequest& request,
-                   PhraseConcepts& counts) {
-  for_record_pieces<PhraseConcepts>(
+std::int64_t count_phrases(const Corpus& corpus, const PhraseFile& phrases, const ConceptRequest& request,
+                           PhraseConcepts& counts) {
+  return for_record_pieces<PhraseConcepts>(
       corpus, request.threads, request.progress,
       [&](PhraseConcepts& part, std::int64_t index, const Record& record) {
         count_record(record, index, phrases, part);

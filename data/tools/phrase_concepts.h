@@ -17,9 +17,9 @@ std::string concept_of_phrase(std::string_view phrase);
 /// By concept_of_phrase; `labelled` stays 0. About 100 bytes for each different phrase.
 using PhraseConcepts = std::unordered_map<std::string, ConceptCount>;
 
-/// Adds the phrases that `phrases` has of the captions of its corpus. Records that cannot be read are left out. Throws
-/// DataError when the file is damaged or of other captions.
-void count_phrases(const Corpus& corpus, const PhraseFile& phrases, const ConceptRequest& request,
-                   PhraseConcepts& counts);
+/// Adds the phrases that `phrases` has of the captions of its corpus. Returns how many records were left out: those
+/// that cannot be read, and those whose phrases are damaged or of other captions.
+std::int64_t count_phrases(const Corpus& corpus, const PhraseFile& phrases, const ConceptRequest& request,
+                           PhraseConcepts& counts);
 
 }  // namespace triptych

@@ -164,10 +164,18 @@ TEST(EndToEnd, DataPhrasesWritesExportsAndImports) {
   EXPECT_EQ(run_json(command)["phrases"][0]["kept"], 20) << "complete: nothing to do";
   EXPECT_EQ(run_json(command + " --export " + lines)["captions"][0]["captions"], 20);
   spill(lines, R"({"record": 3, "phrases": [[[0, 9]]]})");
-  const auto imported = run_json(command + " --import " + lines)["phrases"][0];
+  const auto refused = run_shell(command + " --import " + lines);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("text.phrases"), HasSubstr("--overwrite")));
+  const auto imported = run_json(command + " --overwrite --import " + lines)["phrases"][0];
   EXPECT_EQ(imported["phrases"], 1);
+  const auto concepts = run_json("triptych data concepts " + config + " --phrases --more-than 0 --corpus text" +
+                                 " --set data.corpora.0.phrases=" + file);
+  EXPECT_EQ(concepts["counts"][0]["concept"], "picture") << "19 records have no line, which is no error";
+  EXPECT_EQ(concepts["counts"][0]["occurrences"], 1);
+  EXPECT_EQ(run_shell(command).code, 2) << "the import is not parsed over";
   spill(lines, R"({"record": 3, "phrases": [[[0, 99]]]})");
-  const auto wrong = run_shell(command + " --import " + lines);
+  const auto wrong = run_shell(command + " --overwrite --import " + lines);
   EXPECT_EQ(wrong.code, 3);
   EXPECT_THAT(wrong.err, HasSubstr("lines.jsonl:1"));
   const auto no_file = run_shell("triptych data phrases " + config);

@@ -462,9 +462,6 @@ TEST_F(LoaderTest, RefusesWhatItCannotServe) {
   auto spec = images_only();
   spec.labels = true;
   EXPECT_THAT(message(config_, spec), HasSubstr("corpus texts: the objective needs a label for every record"));
-  spec = images_only();
-  spec.phrases = true;
-  EXPECT_THAT(message(config_, spec), HasSubstr("phrases"));
   auto config = config_;
   config.shuffle.lanes = 3;
   EXPECT_THAT(message(config, images_only()), HasSubstr("data.shuffle.lanes: 3 does not divide the global batch of 8"));

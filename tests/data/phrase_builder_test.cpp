@@ -105,7 +105,27 @@ TEST(FindPhrases, TheSameForAnyThreadsAndInterruptions) {
   EXPECT_EQ(rest.records, 200 - PhraseWriter::kBlockRecords);
   EXPECT_EQ(bytes_of(dir / "q"), whole);
   std::ofstream(path, std::ios::binary) << "damaged";
-  EXPECT_EQ(find_phrases(*corpus, path, 1, {}).records, 200);
+  EXPECT_THAT(error_of<ConfigError>([&] { find_phrases(*corpus, path, 1, {}); }), HasSubstr("--overwrite"));
+  EXPECT_EQ(find_phrases(*corpus, path, 1, {}, PhraseWriter::Others::kReplace).records, 200);
+  EXPECT_EQ(bytes_of(path), whole);
+}
+
+TEST(FindPhrases, NeitherParserNorImportReplacesTheOther) {
+  const TempDir dir;
+  const auto corpus = corpus_of(dir, 70, {"txt"});
+  const auto lines = (dir / "lines.jsonl").string(), path = (dir / "p").string();
+  std::ofstream(lines) << R"({"record": 0, "phrases": [[[2, 9]]]})";
+  import_phrases(*corpus, lines, path);
+  const auto imported = bytes_of(path);
+  import_phrases(*corpus, lines, path);  // the same lines again
+  EXPECT_THAT(error_of<ConfigError>([&] { find_phrases(*corpus, path, 1, {}); }), HasSubstr("there already"));
+  std::ofstream(lines) << R"({"record": 1, "phrases": [[[2, 9]]]})";
+  EXPECT_THAT(error_of<ConfigError>([&] { import_phrases(*corpus, lines, path); }), HasSubstr("there already"));
+  EXPECT_EQ(bytes_of(path), imported);
+  import_phrases(*corpus, lines, path, PhraseWriter::Others::kReplace);
+  EXPECT_THAT(phrases(PhraseFile(path), *corpus, 1, 0), ElementsAre("red bus"));
+  std::filesystem::rename(path, path + ".part");  // as if a parser of another source had been stopped
+  EXPECT_THAT(error_of<ConfigError>([&] { find_phrases(*corpus, path, 1, {}); }), HasSubstr("unfinished work"));
 }
 
 TEST(FindPhrases, OtherCaptionKeysAreAnotherCorpus) {
@@ -113,6 +133,7 @@ TEST(FindPhrases, OtherCaptionKeysAreAnotherCorpus) {
   const auto both = corpus_of(dir, 3), one = corpus_of(dir, 3, {"txt"});
   EXPECT_NE(caption_fingerprint(*both), caption_fingerprint(*one));
   EXPECT_EQ(caption_fingerprint(*both), caption_fingerprint(*corpus_of(dir, 3)));
+  EXPECT_EQ(caption_fingerprint(*one), caption_fingerprint(*corpus_of(dir, 3, {}))) << "txt is what the format takes";
 }
 
 TEST(FindPhrases, NeedCaptions) {
@@ -130,6 +151,7 @@ TEST(ImportPhrases, TakesWhatAnotherParserFound) {
   const auto lines = (dir / "lines.jsonl").string(), path = (dir / "p").string();
   const auto written = export_captions(*corpus, lines);
   EXPECT_EQ(written.captions, 138);
+  EXPECT_FALSE(std::filesystem::exists(lines + ".part"));
   std::ifstream exported(lines);
   std::string first;
   std::getline(exported, first);
@@ -176,7 +198,7 @@ TEST(ImportPhrases, NamesTheLineThatIsWrong) {
   EXPECT_THAT(refused(R"({"record": 1, "captions": ["x"], "phrases": [[]]})"), HasSubstr("not those of the corpus"));
   EXPECT_THAT(refused(std::string(5 << 20, ' ')), HasSubstr("4194304 bytes"));
   EXPECT_THAT(refused(std::string("{\0}", 3)), HasSubstr("parse"));
-  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_FALSE(std::filesystem::exists(path) || std::filesystem::exists(path + ".part"));
   EXPECT_THAT(error_of<ConfigError>([&] { import_phrases(*corpus, (dir / "none").string(), path); }),
               HasSubstr("cannot be read"));
 }

@@ -6,7 +6,7 @@ set(PIXELS_TEST_SOURCES
   image_augment_test.cpp
   image_operations_test.cpp
   text_bert_wordpiece_test.cpp
-  text_clip_bpe_test.cpp
+  text_clip_bpe_test.cpp text_fix_text_test.cpp
   text_html_test.cpp
   text_noun_phrases_test.cpp
   text_phrase_file_test.cpp

@@ -96,6 +96,7 @@ TEST(PhraseFile, BelongsToOneCorpusAndItsCaptions) {
   EXPECT_THAT(error_of<ConfigError>([&] { file.check_corpus(11, 71); }), HasSubstr("71 records"));
   EXPECT_THAT(error_of<DataError>([&] { file.spans(7, 0, "another caption"); }), HasSubstr("record 7, caption 0"));
   EXPECT_THAT(error_of<DataError>([&] { file.spans(7, 0, caption_of(7, 1)); }), HasSubstr("not of the caption"));
+  EXPECT_TRUE(file.spans(8, 0, "any caption").empty()) << "record 8 has no captions here: no phrases";
   EXPECT_THAT(error_of<DataError>([&] { file.spans(7, 3, caption_of(7, 3)); }), HasSubstr("caption 3"));
 }
 
@@ -132,16 +133,45 @@ TEST(PhraseFile, AnInterruptedWriterGoesOn) {
   EXPECT_EQ(bytes_of(dir / "p"), whole);
 }
 
-TEST(PhraseFile, WhatBelongsToAnotherSourceIsNotKept) {
+using Left = PhraseWriter::Left;
+using Others = PhraseWriter::Others;
+
+TEST(PhraseFile, WhatBelongsToAnotherSourceIsRefusedOrReplaced) {
   const TempDir dir;
+  const auto part = (dir / "p").string() + ".part";
   for (const PhraseSource other : {PhraseSource{12, 22, 300}, {11, 23, 300}, {11, 22, 301}}) {
     write(dir / "p", {11, 22, 300}, 3);
-    EXPECT_EQ(PhraseWriter(dir / "p", other).next_record(), 0);
+    const auto bytes = bytes_of(part);
+    for (const auto left : {Left::kKeep, Left::kDrop})
+      EXPECT_THAT(error_of<ConfigError>([&] { PhraseWriter(dir / "p", other, left); }), HasSubstr("--overwrite"));
+    EXPECT_EQ(bytes_of(part), bytes);
+    EXPECT_EQ(PhraseWriter(dir / "p", other, Left::kKeep, Others::kReplace).next_record(), 0);
+    std::filesystem::remove(part);
   }
   write(dir / "p", {11, 22, 300}, 3);
-  EXPECT_EQ(PhraseWriter(dir / "p", {11, 22, 300}, PhraseWriter::Left::kDrop).next_record(), 0);
-  put_bytes((dir / "p").string() + ".part", "no header");
+  EXPECT_EQ(PhraseWriter(dir / "p", {11, 22, 300}, Left::kDrop).next_record(), 0);
+  put_bytes(part, "torn header");
   EXPECT_EQ(PhraseWriter(dir / "p", {11, 22, 300}).next_record(), 0);
+}
+
+TEST(PhraseFile, AFinishedFileOfAnotherSourceIsRefusedOrReplaced) {
+  const TempDir dir;
+  write(dir / "p", {11, 22, 70});
+  EXPECT_EQ(PhraseWriter(dir / "p", {11, 22, 70}).next_record(), 0) << "the same work again is nobody's loss";
+  const auto whole = bytes_of(dir / "p");
+  const auto refused = [&](const PhraseSource& source) {
+    return error_of<ConfigError>([&] { PhraseWriter(dir / "p", source); });
+  };
+  for (const PhraseSource other : {PhraseSource{12, 22, 70}, {11, 23, 70}, {11, 22, 71}})
+    EXPECT_THAT(refused(other), HasSubstr("there already"));
+  EXPECT_EQ(bytes_of(dir / "p"), whole);
+  for (const auto* const foreign :
+       {"", "captions\n", "a text that is longer than the header of a file of phrases is"}) {
+    put_bytes(dir / "p", foreign);
+    EXPECT_THAT(refused({11, 22, 70}), HasSubstr("--overwrite"));
+    EXPECT_EQ(bytes_of(dir / "p"), foreign);
+  }
+  EXPECT_EQ(PhraseWriter(dir / "p", {12, 22, 70}, Left::kKeep, Others::kReplace).next_record(), 0);
 }
 
 TEST(PhraseFile, OneWriterAtATime) {

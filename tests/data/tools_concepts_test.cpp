@@ -122,7 +122,7 @@ TEST(PhraseConceptsTest, CountsOccurrencesAndRecords) {
       phrases_in(folder / "p", *corpus, {{{"A cat", "the cat", "her red mat"}}, {{"the cat"}, {"a red mat"}}, {}});
   for (const int threads : {1, 3}) {
     PhraseConcepts counts;
-    count_phrases(*corpus, file, {.threads = threads}, counts);
+    EXPECT_EQ(count_phrases(*corpus, file, {.threads = threads}, counts), 1);  // the caption of blanks
     ASSERT_EQ(counts.size(), 2U);
     EXPECT_EQ(counts["cat"].occurrences, 3);
     EXPECT_EQ(counts["cat"].records, 2);
@@ -132,13 +132,27 @@ TEST(PhraseConceptsTest, CountsOccurrencesAndRecords) {
   }
 }
 
-TEST(PhraseConceptsTest, AnotherCaptionThanThatOfTheFileIsAnError) {
+TEST(PhraseConceptsTest, RecordsOfOtherCaptionsAreLeftOutAndCounted) {
   const TempDir folder;
-  const auto corpus = open_corpus(text_corpus(write_records(folder / "t.tar", {{"png", "p", {"a cat"}}})));
-  const auto other = open_corpus(text_corpus(write_records(folder / "o.tar", {{"png", "p", {"a dog"}}})));
-  const auto file = phrases_in(folder / "p", *corpus, {{{"a cat"}}});
+  const auto corpus = open_corpus(
+      text_corpus(write_records(folder / "t.tar", {{"png", "p", {"a cat", "a mat"}}, {"png", "p", {"a cat"}}})));
+  const auto other = open_corpus(
+      text_corpus(write_records(folder / "o.tar", {{"png", "p", {"a cat", "a dog"}}, {"png", "p", {"a cat"}}})));
+  const auto file = phrases_in(folder / "p", *corpus, {{{"a cat"}, {"a mat"}}, {{"a cat"}}});
   PhraseConcepts counts;
-  EXPECT_THROW(count_phrases(*other, file, {}, counts), DataError);
+  EXPECT_EQ(count_phrases(*other, file, {}, counts), 1);
+  ASSERT_EQ(counts.size(), 1U);
+  EXPECT_EQ(counts["cat"].occurrences, 1) << "nothing of the record with another caption";
+}
+
+TEST(PhraseConceptsTest, RecordsWithoutPhrasesAreNoError) {
+  const TempDir folder;
+  const auto corpus =
+      open_corpus(text_corpus(write_records(folder / "t.tar", {{"png", "p", {"a cat"}}, {"png", "p", {"a cat"}}})));
+  const auto file = phrases_in(folder / "p", *corpus, {{}, {{"a cat"}}});  // an import without a line for record 0
+  PhraseConcepts counts;
+  EXPECT_EQ(count_phrases(*corpus, file, {}, counts), 0);
+  EXPECT_EQ(counts["cat"].records, 1);
 }
 
 }  // namespace
