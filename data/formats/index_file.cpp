@@ -29,7 +29,10 @@ std::string index_path(const std::string& shard_path, const std::string& index_d
 }
 
 bool is_own_file(const std::string& path) {
-  return path.ends_with(".tidx") || path.ends_with(".unpacked");
+  const auto name = std::filesystem::path(path).filename().string();
+  constexpr const char* kEndings[] = {".tidx", ".unpacked", ".lineidx", ".phrases", ".part", ".tar.tmp"};
+  const auto ends = [&](const char* ending) { return name.ends_with(ending); };
+  return std::any_of(std::begin(kEndings), std::end(kEndings), ends) || name.find(".tmp-") != std::string::npos;
 }
 
 std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t shard_modified) {
