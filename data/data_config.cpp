@@ -12,6 +12,8 @@ void ShuffleConfig::validate() const {
   if (full && !enabled) throw FieldError("full", "is true, but enabled is false; set one of them the other way");
   if (!enabled && lanes > 1)
     throw FieldError("lanes", "is set, but enabled is false: nothing is shuffled; use lanes 1");
+  if (!enabled && window != ShuffleConfig{}.window)
+    throw FieldError("window", "is set, but enabled is false: nothing is shuffled; leave it out");
   if (full && window != ShuffleConfig{}.window) {
     throw FieldError("window", "is set, but full mixes all records at once; remove one of them");
   }
