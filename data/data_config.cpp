@@ -23,6 +23,13 @@ void ShuffleConfig::validate() const {
   }
 }
 
+void DecodeConfig::validate() const {
+  if (test_short_side > 0 && test_resize != "crop") {
+    throw FieldError("test_short_side", "is set, but test_resize: " + test_resize +
+                                            " takes both sides to the size; leave it out, or use test_resize: crop");
+  }
+}
+
 void EpochConfig::validate() const {
   if (corpus.empty() == (samples == 0)) {
     throw FieldError("corpus", "an epoch is defined by exactly one of corpus and samples");

@@ -61,6 +61,7 @@ constexpr Broken kBroken[] = {
     {"lanes_that_do_not_divide", "data: {shuffle: {lanes: 5}}\n", "data.shuffle.lanes: 5 does not divide the global batch of 12 rows"},
     {"lanes_beyond_the_records", "data: {shuffle: {lanes: 18}}\ntrain: {global_batch: 18}\n", "data.corpora[1]: 16 records cannot fill data.shuffle.lanes: 18"},
     {"scaled_yes", "data: {decode: {scaled: @yes}}\n", "data.decode.scaled: got 'yes', expected true or false"},
+    {"short_side_of_stretched_pictures", "data: {decode: {test_resize: stretch, test_short_side: @40}}\n", "data.decode.test_short_side: is set, but test_resize: stretch takes both sides"},
     {"prompts_missing", "data: {prompts: DIR/none.txt}\n", "prompts: cannot read DIR/none.txt; data.prompts is clip81, plain or a text file"},
     {"prompts_without_a_place", "data: {prompts: DIR/prompts.txt}\n", "DIR/prompts.txt:2: got 'a photo', expected a template with exactly one {}"},
     {"prompts_empty", "data: {prompts: DIR/empty.txt}\n", "DIR/empty.txt: no templates, expected one a line"},
