@@ -37,6 +37,7 @@ bool is_own_file(const std::string& path) {
 
 std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t shard_modified) {
   const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) check_file_limit(path, errno);  // not an index that is absent
   struct stat info {};
   if (file.get() < 0 || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return {};
   if (info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec < shard_modified) return {};
