@@ -39,6 +39,10 @@ ExitCode data_pack(const DataCommand& command) {
   Json reasons = Json::array();
   for (const auto& [reason, count] : report.reasons) reasons.push_back({{"records", count}, {"reason", reason}});
   result["left_out_because"] = reasons;
+  if (report.shards_found > 0) {
+    result["note"] = "resized and left_out_because count only what this call packed, not the " +
+                     std::to_string(report.shards_found) + " shards found";
+  }
   print_result(result, a.format);
   return ExitCode::kDone;
 }

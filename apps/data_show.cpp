@@ -15,12 +15,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::vector<std::string> texts_of(const Corpus& corpus, const Record& record) {
-  auto texts = record.label >= 0 ? corpus.class_names()[static_cast<std::size_t>(record.label)] : record.captions;
-  for (auto& text : texts) text = printable(text);
-  return texts;
+  return record.label >= 0 ? corpus.class_names()[static_cast<std::size_t>(record.label)] : record.captions;
+}
+
+/// Throws ConfigError when there is no record `first`.
+void check_first(const Corpus& corpus, std::int64_t first) {
+  if (first < corpus.size()) return;
+  throw ConfigError("data show: --first " + std::to_string(first) + ": corpus " + printable(corpus.config().name) +
+                    " has " + std::to_string(corpus.size()) +
+                    " records, counted from 0; --corpus takes one of several");
 }
 
 Json rows_of(const Corpus& corpus, std::int64_t first, std::int64_t count) {
+  check_first(corpus, first);
   Json rows = Json::array();
   for (auto index = first; index - first < count && index < corpus.size(); ++index) {
     const auto place = corpus.place(index);
@@ -40,10 +47,7 @@ Json rows_of(const Corpus& corpus, std::int64_t first, std::int64_t count) {
 
 /// Everything about one record; its decoded picture goes to `png`. Throws DataError when it cannot be used.
 Json whole_record(const Corpus& corpus, std::int64_t index, const DecodeConfig& decoding, const std::string& png) {
-  if (index >= corpus.size()) {
-    throw ConfigError("data show: --first " + std::to_string(index) + ": corpus " + corpus.config().name + " has " +
-                      std::to_string(corpus.size()) + " records, counted from 0");
-  }
+  check_first(corpus, index);
   const auto record = corpus.read(index);
   const auto image = decode_image(record.image, decoding);
   const auto bytes = encode_png(image);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
+#include "data/formats/printable.h"
 
 namespace triptych {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string cell(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  // Captions and names from files may steer a terminal.
+  if (value.is_string()) return printable_whole(value.get_ref<const std::string&>());
   if (value.is_null()) return "-";
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number_float()) {
@@ -44,7 +46,7 @@ std::string pair_lines(const Json& object, const std::string& indent) {
   for (const auto& [key, value] : object.items()) widest = std::max(widest, width(key));
   std::string text;
   for (const auto& [key, value] : object.items()) {
-    text += indent + padded(key, widest) + "  " + cell(value) + "\n";
+    text += indent + padded(printable_whole(key), widest) + "  " + cell(value) + "\n";
   }
   return text;
 }
@@ -85,9 +87,9 @@ std::string table_text(const Json& result) {
   std::string blocks;
   for (const auto& [key, value] : result.items()) {
     if (is_table(value)) {
-      blocks += "\n" + key + "\n" + columns_text(value);
+      blocks += "\n" + printable_whole(key) + "\n" + columns_text(value);
     } else if (value.is_object()) {
-      blocks += "\n" + key + "\n" + pair_lines(value, "  ");
+      blocks += "\n" + printable_whole(key) + "\n" + pair_lines(value, "  ");
     } else {
       plain[key] = value;
     }

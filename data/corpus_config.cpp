@@ -58,6 +58,17 @@ void check_delimiter(const CorpusConfig& c) {
   }
 }
 
+void check_kind(const CorpusConfig& c) {
+  const auto refuse = [](const char* key, bool given, const char* why) {
+    if (given) throw FieldError(key, std::string("is given, but an ") + why + "; leave it out");
+  };
+  const bool labels = c.kind == "image_label";
+  constexpr const char* kClasses = "image_label corpus has classes, no captions";
+  refuse("caption_keys", labels && !c.caption_keys.empty(), kClasses);
+  refuse("phrases", labels && !c.phrases.empty(), kClasses);
+  refuse("label_key", !labels && !c.label_key.empty(), "image_text corpus has captions, no classes");
+}
+
 }  // namespace
 
 void CorpusConfig::validate() const {
@@ -69,6 +80,7 @@ void CorpusConfig::validate() const {
   check_use(format, "caption_keys", !caption_keys.empty(), !own.caption_key.empty(), users_of(&Defaults::caption_key));
   check_use(format, "label_key", !label_key.empty(), !own.label_key.empty(), users_of(&Defaults::label_key));
   check_delimiter(*this);
+  check_kind(*this);
   for (const auto& key : caption_keys) {
     if (key.empty()) throw FieldError("caption_keys", "holds an empty name");
   }

@@ -50,7 +50,8 @@ struct CorpusConfig {
         "class; empty: what docs/data_formats.md names");
     field("delimiter", c.delimiter, "csv: the byte between columns; empty: a comma; \"\\t\": a tab");
     field("max_records", c.max_records,
-          "use only this many records, or below 1 this share of them, evenly spread over the corpus; 0: all",
+          "use only this many records (1: a single one), or below 1 this share of them, evenly spread over the corpus; "
+          "0: all",
           at_least(0));
     field("weight", c.weight, "share of this corpus under data.mixing: weighted", positive());
     field("index_dir", c.index_dir, "where index files of this corpus are written; empty: data.index_dir");

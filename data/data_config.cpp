@@ -12,12 +12,21 @@ void ShuffleConfig::validate() const {
   if (full && !enabled) throw FieldError("full", "is true, but enabled is false; set one of them the other way");
   if (!enabled && lanes > 1)
     throw FieldError("lanes", "is set, but enabled is false: nothing is shuffled; use lanes 1");
+  if (!enabled && window != ShuffleConfig{}.window)
+    throw FieldError("window", "is set, but enabled is false: nothing is shuffled; leave it out");
   if (full && window != ShuffleConfig{}.window) {
     throw FieldError("window", "is set, but full mixes all records at once; remove one of them");
   }
   if (full && lanes > 1) {
     throw FieldError("lanes", "is " + std::to_string(lanes) +
                                   ", but full mixes all records: no lane has its own shards; use lanes 1");
+  }
+}
+
+void DecodeConfig::validate() const {
+  if (test_short_side > 0 && test_resize != "crop") {
+    throw FieldError("test_short_side", "is set, but test_resize: " + test_resize +
+                                            " takes both sides to the size; leave it out, or use test_resize: crop");
   }
 }
 

@@ -34,6 +34,7 @@ struct DecodeConfig {
   std::int64_t max_pixels = 64 << 20;
   bool scaled = false;
   std::string test_resize = "crop";
+  std::int64_t test_short_side = 0;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("alpha", c.alpha, "transparent pictures: blended onto white, or the channel dropped",
@@ -46,7 +47,12 @@ struct DecodeConfig {
     field("test_resize", c.test_resize,
           "held-out pictures: short side to the size, then the centre (crop), or both sides to the size (stretch)",
           one_of({"crop", "stretch"}));
+    field("test_short_side", c.test_short_side,
+          "test_resize: crop: the short side before the centre is cut, at least the size (256 for pictures of 224); 0: "
+          "the size",
+          between(0, 65536));
   }
+  void validate() const;
 };
 
 /// What `epochs` in durations and logs count by, where it is not all records: exactly one of the two.

@@ -12,6 +12,10 @@ namespace triptych {
 EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t last, std::int64_t image_size,
                         const DecodeConfig& decode, int workers) {
   if (first < 0 || last < first || last > corpus.size()) throw std::out_of_range("records of " + corpus.config().name);
+  if (decode.test_short_side > 0 && decode.test_short_side < image_size) {
+    throw ConfigError("data.decode.test_short_side: is " + std::to_string(decode.test_short_side) +
+                      ", less than the pictures' size of " + std::to_string(image_size) + " that is cut from it");
+  }
   const auto count = last - first, pixels = image_size * image_size * 3;
   const auto images = at::empty({count, image_size, image_size, 3}, at::kByte);
   auto* const bytes = images.mutable_data_ptr<std::uint8_t>();
@@ -24,7 +28,7 @@ EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t l
       auto record = corpus.read(first + n);
       const auto image = decode_image(record.image, decode);
       test_view(image, decode.test_resize, static_cast<int>(image_size),
-                {bytes + n * pixels, static_cast<std::size_t>(pixels)});
+                {bytes + n * pixels, static_cast<std::size_t>(pixels)}, static_cast<int>(decode.test_short_side));
       if (record.label >= 0) labels[row] = record.label;
       captions[row] = std::move(record.captions);
       usable[row] = 1;

@@ -12,11 +12,13 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <system_error>
 #include <thread>
 
 #include "core/base/errors.h"
 #include "core/base/log.h"
+#include "data/formats/printable.h"
 #include "data/row_maker.h"
 
 namespace triptych {
@@ -100,6 +102,7 @@ struct Slot {
   std::vector<std::vector<BadRecord>> bad;        // [row]
   // Guarded by the loader's mutex:
   std::int64_t taken = 0, made = 0;
+  std::set<std::int64_t> in_work;  // rows that a worker makes now
   bool done = false;
   std::int64_t failed_row = 0;  // the lowest row that threw `failure`
   std::exception_ptr failure;
@@ -145,7 +148,8 @@ void check_part(const LoaderPart& part) {
 
 struct Loader::Impl {
   Impl(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec_, std::uint64_t seed, LoaderPart part_)
-      : spec(spec_),
+      : sources(corpora),
+        spec(spec_),
         part(part_),
         prefetch(config.prefetch),
         schedule(make_schedule(corpora, config, seed, part_)),
@@ -214,6 +218,7 @@ struct Loader::Impl {
       has_rows.wait(lock, [&] { return stopping || (slot = slot_with_rows()) != nullptr; });
       if (stopping) return;
       const auto row = slot->taken++;
+      const auto in_work = slot->in_work.insert(row).first;
       lock.unlock();
       std::exception_ptr failure;
       try {
@@ -223,6 +228,7 @@ struct Loader::Impl {
         failure = std::current_exception();
       }
       lock.lock();
+      slot->in_work.erase(in_work);
       if (failure && (!slot->failure || row < slot->failed_row)) {
         slot->failure = failure;
         slot->failed_row = row;
@@ -247,15 +253,34 @@ struct Loader::Impl {
     slot.failure = failure;
   }
 
+  /// "SHARD, key 'KEY'; ... " of the records that workers read now, three at most.
+  std::string names_of(const Slot& slot, const std::set<std::int64_t>& in_work) const {
+    constexpr std::size_t kMost = 3;
+    std::string names;
+    std::size_t named = 0;
+    for (const auto row : in_work) {
+      if (named++ == kMost) return names + "...; ";
+      const auto draw = schedule.at(slot.first_position + row);
+      const auto place = sources.corpora()[static_cast<std::size_t>(draw.corpus)]->place(draw.record);
+      names += printable(place.shard) + ", key '" + printable(place.key) + "'; ";
+    }
+    return names;
+  }
+
   std::shared_ptr<Slot> wait_for_front() {
     const auto start = Clock::now();
     std::unique_lock lock(mutex);
     const auto slot = slots.front();
     const auto done = [&] { return slot->done; };
     while (!batch_done.wait_for(lock, std::chrono::seconds(30), done)) {
-      log_warning("waiting for data: the batch at position " + std::to_string(slot->first_position) + " has " +
-                  std::to_string(slot->made) + " of " + std::to_string(slot->rows) + " rows after " +
+      const auto made = slot->made;
+      const auto in_work = slot->in_work;
+      lock.unlock();  // a worker that can go on must not wait for the names
+      log_warning("waiting for data: " + names_of(*slot, in_work) + "the batch at position " +
+                  std::to_string(slot->first_position) + " has " + std::to_string(made) + " of " +
+                  std::to_string(slot->rows) + " rows after " +
                   std::to_string(static_cast<std::int64_t>(seconds_since(start))) + " s");
+      lock.lock();
     }
     times.wait_s = seconds_since(start);
     if (slot->failure) std::rethrow_exception(slot->failure);
@@ -273,6 +298,7 @@ struct Loader::Impl {
     open_slots();
   }
 
+  const CorpusSet& sources;
   BatchSpec spec;
   LoaderPart part;
   std::int64_t prefetch;

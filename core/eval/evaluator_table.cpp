@@ -18,6 +18,7 @@ struct Maker {
 
   std::unique_ptr<Corpus> open(CorpusConfig corpus) const {
     if (corpus.weight != 1) throw ConfigError("eval " + name + ": corpus.weight means nothing here; remove it");
+    if (!corpus.phrases.empty()) throw ConfigError("eval " + name + ": corpus.phrases means nothing here; remove it");
     if (corpus.name.empty()) corpus.name = "eval " + name;
     if (corpus.index_dir.empty()) corpus.index_dir = data.index_dir;
     return open_corpus(corpus);

@@ -29,11 +29,15 @@ std::string index_path(const std::string& shard_path, const std::string& index_d
 }
 
 bool is_own_file(const std::string& path) {
-  return path.ends_with(".tidx") || path.ends_with(".unpacked");
+  const auto name = std::filesystem::path(path).filename().string();
+  constexpr const char* kEndings[] = {".tidx", ".unpacked", ".lineidx", ".phrases", ".part", ".tar.tmp"};
+  const auto ends = [&](const char* ending) { return name.ends_with(ending); };
+  return std::any_of(std::begin(kEndings), std::end(kEndings), ends) || name.find(".tmp-") != std::string::npos;
 }
 
 std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t shard_modified) {
   const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) check_file_limit(path, errno);  // not an index that is absent
   struct stat info {};
   if (file.get() < 0 || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return {};
   if (info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec < shard_modified) return {};

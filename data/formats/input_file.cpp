@@ -50,18 +50,21 @@ ssize_t with_retries(const std::string& path, Attempt&& attempt) {
 
 }  // namespace
 
+void check_file_limit(const std::string& path, int error_number) {
+  if (error_number != EMFILE && error_number != ENFILE) return;
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  throw StorageError("cannot open " + printable(path) + ": " + std::strerror(error_number) + "; the limit is " +
+                     std::to_string(limit.rlim_cur) + " open files, raise it with ulimit -n");
+}
+
 InputFile::InputFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: a path out of a table may name a pipe, and opening one would wait for its writer.
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   descriptor_ = static_cast<int>(with_retries(path, [&] { return ::open(path.c_str(), kFlags); }));
   if (descriptor_ < 0) {
     const int error = errno;
-    if (error == EMFILE || error == ENFILE) {
-      rlimit limit{};
-      getrlimit(RLIMIT_NOFILE, &limit);
-      throw StorageError("cannot open " + printable(path) + ": " + std::strerror(error) + "; the limit is " +
-                         std::to_string(limit.rlim_cur) + " open files, raise it with ulimit -n");
-    }
+    check_file_limit(path, error);
     throw DataError("cannot open " + printable(path) + ": " + std::strerror(error));
   }
   struct stat info {};

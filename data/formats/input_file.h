@@ -8,6 +8,9 @@
 
 namespace triptych {
 
+/// Throws StorageError naming the limit when `error_number` says that this process or machine can open no more files.
+void check_file_limit(const std::string& path, int error_number);
+
 class InputFile {
  public:
   /// Throws DataError when the file cannot be opened, StorageError when the process has no file descriptors left.

@@ -2,11 +2,14 @@
 #include "data/formats/limited_corpus.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "core/base/hash.h"
+#include "core/base/log.h"
+#include "data/formats/printable.h"
 
 namespace triptych {
 namespace {
@@ -53,12 +56,22 @@ class LimitedCorpus : public Corpus {
 
 }  // namespace
 
+std::int64_t limited_size(double limit, std::int64_t whole) {
+  const auto all = static_cast<double>(whole);
+  // 0.29 * 100 is a little below 29.
+  const auto wanted = limit < 1 ? std::max(std::floor(limit * all + 1e-9), 1.0) : limit;
+  return limit == 0 || wanted >= all ? whole : static_cast<std::int64_t>(wanted);
+}
+
 std::unique_ptr<Corpus> limit_records(std::unique_ptr<Corpus> corpus) {
   const auto limit = corpus->config().max_records;
-  const auto whole = static_cast<double>(corpus->size());
-  const auto wanted = limit < 1 ? std::max(limit * whole, 1.0) : limit;
-  if (limit == 0 || wanted >= whole) return corpus;
-  return std::make_unique<LimitedCorpus>(std::move(corpus), static_cast<std::int64_t>(wanted));
+  const auto wanted = limited_size(limit, corpus->size());
+  if (wanted >= corpus->size()) return corpus;
+  if (limit == 1) {  // the reader gives 1.0 as 1
+    log_warning("corpus " + printable(corpus->config().name) +
+                ": max_records: 1 is one record; leave the key out to use all of them");
+  }
+  return std::make_unique<LimitedCorpus>(std::move(corpus), wanted);
 }
 
 }  // namespace triptych

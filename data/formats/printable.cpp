@@ -31,17 +31,21 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-std::string printable(std::string_view text) {
-  constexpr std::size_t kLongest = 200;
+namespace {
+
+std::string escaped(std::string_view text, std::size_t longest, bool named_line_ends) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out;
   while (!text.empty()) {
-    if (out.size() >= kLongest) return out + "...";
+    if (out.size() >= longest) return out + "...";
     const auto length = utf8_length(text);
     const auto byte = static_cast<std::uint8_t>(text[0]);
     // C1 controls (U+0080..U+009F) steer terminals too.
     const bool c1 = length == 2 && byte == 0xC2 && static_cast<std::uint8_t>(text[1]) < 0xA0;
-    if (length == 0 || byte < 0x20 || byte == 0x7F || c1) {
+    if (named_line_ends && byte == '\n') {
+      out += "\\n";
+      text.remove_prefix(1);
+    } else if (length == 0 || byte < 0x20 || byte == 0x7F || c1) {
       out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
       text.remove_prefix(1);
     } else {
@@ -50,6 +54,16 @@ std::string printable(std::string_view text) {
     }
   }
   return out;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  return escaped(text, 200, false);
+}
+
+std::string printable_whole(std::string_view text) {
+  return escaped(text, std::string_view::npos, true);
 }
 
 }  // namespace triptych

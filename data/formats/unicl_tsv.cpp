@@ -5,7 +5,9 @@
 // wrong, a right one is written for other readers of the shards.
 #include "data/formats/unicl_tsv.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -35,27 +37,65 @@ std::pair<std::string_view, std::string_view> split_pair(std::string_view row, c
   return {row.substr(0, tab), row.substr(tab + 1)};
 }
 
+std::string line_of(std::int64_t offset) {
+  return std::to_string(offset) + "\n";
+}
+
 std::string lineidx_text(const RowIndex& rows) {
   std::string text;
-  for (std::int64_t row = 0; row < rows.size(); ++row) text += std::to_string(rows.begin(row)) + "\n";
+  for (std::int64_t row = 0; row < rows.size(); ++row) text += line_of(rows.begin(row));
   return text;
 }
 
-/// Replaces SHARD.lineidx when it is not what the rows say. A folder that cannot be written is left as it is.
-void mend_lineidx(const std::string& shard, const RowIndex& rows) {
+/// The length of lineidx_text() without making it: offsets grow, so those of more than k digits are the last ones.
+std::int64_t lineidx_size(const RowIndex& rows) {
+  std::int64_t size = 2 * rows.size();  // one digit and the line end
+  for (std::int64_t power = 10; rows.size() > 0 && power <= rows.begin(rows.size() - 1); power *= 10) {
+    std::int64_t below = 0, above = rows.size();  // rows before `below` begin before `power`, those from `above` do not
+    while (below < above) {
+      const auto middle = below + (above - below) / 2;
+      if (rows.begin(middle) < power) {
+        below = middle + 1;
+      } else {
+        above = middle;
+      }
+    }
+    size += rows.size() - below;
+  }
+  return size;
+}
+
+/// By length, first and last offset: offsets that count characters are too small at the end.
+bool lineidx_fits(const std::string& path, const RowIndex& rows) {
+  const InputFile file(path);
+  if (file.size() != lineidx_size(rows)) return false;
+  if (rows.size() == 0) return true;
+  const auto stands_at = [&](std::int64_t offset, const std::string& text) {
+    std::string found(text.size(), '\0');
+    return file.read_at(offset, {reinterpret_cast<unsigned char*>(found.data()), found.size()}) == text.size() &&
+           found == text;
+  };
+  const auto first = line_of(rows.begin(0)), last = line_of(rows.begin(rows.size() - 1));
+  return stands_at(0, first) && stands_at(file.size() - static_cast<std::int64_t>(last.size()), last);
+}
+
+/// Replaces SHARD.lineidx when it is not what the rows say; returns why it could not be written, or nothing.
+std::string mend_lineidx(const std::string& shard, const RowIndex& rows) {
   const auto path = std::filesystem::path(shard).replace_extension(".lineidx").string();
-  const auto right = lineidx_text(rows);
   std::error_code none;
   const bool present = std::filesystem::exists(path, none);
   try {
-    if (present && InputFile(path).read_all(static_cast<std::int64_t>(right.size()) + 1) == right) return;
-  } catch (const DataError&) {  // longer than it should be
+    if (present && lineidx_fits(path, rows)) return {};
+  } catch (const DataError&) {  // cannot be read
   }
-  const auto error = write_index_file(path, {reinterpret_cast<const unsigned char*>(right.data()), right.size()});
-  if (!error.empty() || !present) return;
-  log_warning(printable(path) +
-              " did not hold the byte offsets of its shard (writers that count characters make such "
-              "files); it was written anew");
+  const auto text = lineidx_text(rows);
+  const auto error = write_index_file(path, {reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+  if (error.empty() && present) {
+    log_warning(printable(path) +
+                " did not hold the byte offsets of its shard (writers that count characters make such files); it was "
+                "written anew");
+  }
+  return error;
 }
 
 class UniclTsv : public TableFormat {
@@ -78,11 +118,11 @@ class UniclTsv : public TableFormat {
     const InputFile images(images_[shard]);
     auto opened = open_row_index(images, config_.index_dir, kLines);
     notes.set(shard, opened);
-    if (opened.built && config_.index_dir.empty()) mend_lineidx(images.path(), opened.index);
+    if (config_.index_dir.empty()) mend(images.path(), opened.index);
     image_rows_[shard] = std::move(opened.index);
   }
 
-  void table_indexed(std::size_t shard, const RowIndex& rows) const override { mend_lineidx(texts_[shard], rows); }
+  void table_opened(std::size_t shard, const RowIndex& rows) const override { mend(texts_[shard], rows); }
 
   TableRow parse(std::size_t, std::string_view row) const override {
     const auto [id, json] = split_pair(row, "text");
@@ -90,7 +130,7 @@ class UniclTsv : public TableFormat {
     TableRow parsed;
     parsed.picture = id;
     if (config_.kind == "image_label") {
-      parsed.label = json_label_text(object, config_.label_at());
+      parsed.label = json_label_text(object, label_key_of(object));
     } else {
       parsed.captions = all_captions(object, config_.captions_at());
     }
@@ -127,12 +167,30 @@ class UniclTsv : public TableFormat {
   }
 
  private:
+  /// `class_name`, or `class` in a row that has only that; a key that the configuration names is that key alone.
+  std::string label_key_of(const nlohmann::json& object) const {
+    const auto key = config_.label_at();
+    const bool other = config_.label_key.empty() && !object.contains(key) && object.contains("class");
+    return other ? "class" : key;
+  }
+
+  /// A folder that cannot be written is said once and left as it is: only other readers need the file.
+  void mend(const std::string& shard, const RowIndex& rows) const {
+    const auto error = mend_lineidx(shard, rows);
+    if (error.empty()) return;
+    std::call_once(said_, [&] {
+      log_info("corpus " + printable(config_.name) +
+               ": .lineidx files, which other readers need, are not mended: " + printable(error));
+    });
+  }
+
   static constexpr RowRule kLines{RowRule::Kind::kLines, ','};
 
   CorpusConfig config_;
   std::vector<std::string> texts_, images_;
   std::vector<std::optional<RowIndex>> image_rows_;
   mutable OpenFiles files_{open_file_budget()};
+  mutable std::once_flag said_;
 };
 
 }  // namespace

@@ -93,13 +93,12 @@ ViewGeometry training_geometry(Size picture, const AugmentConfig& config, int si
   return std::visit([&](const auto& recipe) { return geometry(picture, recipe, size, key); }, config);
 }
 
-ViewGeometry test_geometry(Size picture, const std::string& resize, int size) {
+ViewGeometry test_geometry(Size picture, const std::string& resize, int size, int short_side) {
   const Box whole{0, 0, picture.width, picture.height};
   if (resize == "stretch") return {whole, {size, size}, {0, 0, size, size}};
-  const std::int64_t short_side = std::min(picture.width, picture.height);
-  const auto scaled = [&](int side) {
-    return side == short_side ? size : static_cast<int>(std::int64_t{size} * side / short_side);
-  };
+  const std::int64_t shorter = std::min(picture.width, picture.height);
+  const std::int64_t wanted = short_side > 0 ? short_side : size;
+  const auto scaled = [&](int side) { return static_cast<int>(wanted * side / shorter); };
   const Size all{scaled(picture.width), scaled(picture.height)};
   const Box window{round_half_to_even((all.width - size) / 2.0), round_half_to_even((all.height - size) / 2.0), size,
                    size};
@@ -121,8 +120,8 @@ void training_view(const Image& image, const AugmentConfig& config, int size, co
   change_colors(config, size, key, out);
 }
 
-void test_view(const Image& image, const std::string& resize, int size, std::span<std::uint8_t> out) {
-  const auto view = test_geometry({image.width, image.height}, resize, size);
+void test_view(const Image& image, const std::string& resize, int size, std::span<std::uint8_t> out, int short_side) {
+  const auto view = test_geometry({image.width, image.height}, resize, size, short_side);
   resize_bicubic(image, view.region, view.scaled, view.window, view.flip, out);
 }
 

@@ -38,9 +38,10 @@ Box random_resized_crop(Size image, std::array<double, 2> scale, std::array<doub
 /// Geometry of a training view of size x size: random resized crop, then flip; recipe none: test_geometry.
 ViewGeometry training_geometry(Size picture, const AugmentConfig& config, int size, const ViewKey& key);
 
-/// `crop`: short side to `size`, long side to floor(size * long / short), then the central size x size pixels.
-/// `stretch`: the whole picture to size x size; the aspect ratio is not kept.
-ViewGeometry test_geometry(Size picture, const std::string& resize, int size);
+/// `crop`: short side to s, long side to floor(s * long / short), then the central size x size pixels; s is
+/// `short_side` (at least `size`), or `size` where that is 0. `stretch`: the whole picture to size x size; the aspect
+/// ratio is not kept.
+ViewGeometry test_geometry(Size picture, const std::string& resize, int size, int short_side = 0);
 
 /// Cuts and resizes, without colours. `part` must cover the region. Throws std::invalid_argument for a wrong
 /// out.size().
@@ -54,6 +55,7 @@ void change_colors(const AugmentConfig& config, int size, const ViewKey& key, st
 /// All of it for a whole picture, into out[size][size][3].
 void training_view(const Image& image, const AugmentConfig& config, int size, const ViewKey& key,
                    std::span<std::uint8_t> out);
-void test_view(const Image& image, const std::string& resize, int size, std::span<std::uint8_t> out);
+void test_view(const Image& image, const std::string& resize, int size, std::span<std::uint8_t> out,
+               int short_side = 0);
 
 }  // namespace triptych

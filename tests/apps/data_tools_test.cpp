@@ -32,6 +32,8 @@ TEST(DataTools, PackedCorpusTakesThePlaceOfItsSource) {
   const auto again = run_json(command);
   EXPECT_EQ(again["shards_found"], 3);
   EXPECT_EQ(again["resized"], 0);
+  EXPECT_THAT(again["note"].get<std::string>(), HasSubstr("not the 3 shards found"));
+  EXPECT_FALSE(packed.contains("note"));
 
   const auto place = " --set data.corpora.1.path='" + packed["path"].get<std::string>() +
                      "' --set data.corpora.1.class_names=" + packed["class_names"].get<std::string>();
@@ -101,6 +103,29 @@ TEST(DataTools, PageAndPictureAreWritten) {
   EXPECT_EQ(shown["width"], 40);
   EXPECT_EQ(slurp(dir / "p.png").substr(1, 3), "PNG");
   EXPECT_EQ(run_shell("triptych data show " + config + " --corpus text --first 20 --png x").code, 2);
+}
+
+TEST(DataTools, ShowEscapesWhatSteersTerminalsAndEndsAtTheLastRecord) {
+  const TempDir dir, scratch;
+  const auto config = write_tiny_run(dir);
+  const std::string caption = "red \x1b[31mcaption\nof two lines " + std::string(300, 'x');
+  spill(scratch / "a.webp", made_up_picture(1));
+  spill(scratch / "a.txt", caption);
+  const auto shard = (dir / "steer\x1b[2J.tar").string();
+  ASSERT_EQ(std::system(("cd " + scratch.path().string() + " && tar -cf '" + shard + "' *").c_str()), 0);
+  const auto command = "triptych data show " + config + " --corpus text --set data.corpora.0.path='" +
+                       (dir / "steer*.tar").string() + "'";
+  for (const auto& shown : {run_shell(command), run_shell(command + " --png " + (dir / "p.png").string())}) {
+    EXPECT_EQ(shown.code, 0) << shown.err;
+    EXPECT_EQ((shown.out + shown.err).find('\x1b'), std::string::npos) << shown.out << shown.err;
+    EXPECT_THAT(shown.out, HasSubstr("red \\x1b[31mcaption\\nof two lines " + std::string(300, 'x')));
+    EXPECT_THAT(shown.out, HasSubstr("steer\\x1b[2J.tar"));
+  }
+  EXPECT_EQ(run_json(command)["text"][0]["text"], caption);
+  const auto beyond = run_shell("triptych data show " + config + " --corpus label --first 16");
+  EXPECT_EQ(beyond.code, 2);
+  EXPECT_THAT(beyond.err, HasSubstr("--first 16: corpus label has 16 records"));
+  EXPECT_EQ(run_shell("triptych data show " + config + " --corpus label --first 15").code, 0);
 }
 
 TEST(DataTools, ConceptsAreCounted) {

@@ -66,9 +66,13 @@ TEST_F(FailingDiskTest, ARunGoesOnPastABadSectorAndAStall) {
                 " --set 'eval=[]' --set 'schedule.total={steps: 5}' --set 'checkpoint.every={steps: 0}'",
             failing, times, more);
     EXPECT_EQ(outcome.code, 0) << outcome.err;
+    // After 30 s the log names what the loader waits for.
+    const bool named =
+        outcome.err.find("waiting for data: " + (dir_ / "text.tar").string() + ", key '1010'; ") != std::string::npos;
+    EXPECT_EQ(named, name == "stalled") << outcome.err;
     return slurp(folder / "skipped.jsonl");
   };
-  EXPECT_EQ(train("stalled", 1, 1, "FLAKY_STALL=1"), "");
+  EXPECT_EQ(train("stalled", 1, 1, "FLAKY_STALL=32"), "");
   const auto skipped = train("failed", 1, 1'000'000, "");
   EXPECT_THAT(skipped, AllOf(HasSubstr("text.tar"), HasSubstr("Input/output error")));
   EXPECT_EQ(std::count(skipped.begin(), skipped.end(), '\n'), 1) << skipped;

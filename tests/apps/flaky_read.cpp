@@ -1,6 +1,6 @@
 // Preloaded into the program: a disk or network mount that fails. Reads of files whose path holds FLAKY_FILE, of
-// offsets from FLAKY_FROM up to FLAKY_TO, fail with EIO the first FLAKY_TIMES times; with FLAKY_STALL they take two
-// seconds.
+// offsets from FLAKY_FROM up to FLAKY_TO, fail with EIO the first FLAKY_TIMES times; with FLAKY_STALL they take that
+// many seconds.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -26,8 +26,9 @@ bool meets_trouble(int file, off_t offset) {
   char path[4096] = {};
   const auto link = "/proc/self/fd/" + std::to_string(file);
   if (readlink(link.c_str(), path, sizeof(path) - 1) <= 0 || !std::strstr(path, wanted) || left-- <= 0) return false;
-  if (!std::getenv("FLAKY_STALL")) return true;
-  sleep(2);
+  const auto stall = number_of("FLAKY_STALL", 0);
+  if (stall == 0) return true;
+  sleep(static_cast<unsigned>(stall));
   return false;
 }
 

@@ -232,6 +232,12 @@ TEST_F(CorpusSetTest, EvalRowsKeepOrderAndLeaveOutTheUnusable) {
   test_view(decode_image(corpus->read(5).image, {}), "stretch", 6, pixels);
   EXPECT_TRUE(
       at::equal(read_eval_rows(*corpus, 5, 6, 6, stretch, 1).images.reshape({-1}), at::tensor(pixels, at::kByte)));
+  DecodeConfig larger;
+  larger.test_short_side = 9;
+  test_view(decode_image(corpus->read(5).image, {}), "crop", 6, pixels, 9);
+  EXPECT_TRUE(
+      at::equal(read_eval_rows(*corpus, 5, 6, 6, larger, 1).images.reshape({-1}), at::tensor(pixels, at::kByte)));
+  EXPECT_THROW(read_eval_rows(*corpus, 5, 6, 10, larger, 1), ConfigError);
   EXPECT_EQ(read_eval_rows(*corpus, 3, 3, 6, {}, 2).images.size(0), 0);
   EXPECT_THROW(read_eval_rows(*corpus, 3, 8, 6, {}, 2), std::out_of_range);
 }

@@ -400,11 +400,64 @@ TEST(UniclTsvTest, LineidxIsMended) {
   const auto second = text_row("1", "caf\xC3\xA9").size(), third = second + text_row("2", "b").size();
   EXPECT_EQ(content("t.lineidx"), "0\n" + std::to_string(second) + "\n" + std::to_string(third) + "\n");
   EXPECT_EQ(content("i.lineidx"), "0\n15\n30\n");
-  auto elsewhere = config;  // with an index_dir nothing is written beside the shards
+  const auto right = content("t.lineidx");
+  for (const std::string wrong : {"", "0\n26\n49\n", "1\n26\n51\n"}) {  // also where the index is there already
+    write_test_file(dir / "t.lineidx", wrong);
+    EXPECT_EQ(read_all(config).read.size(), 3U);
+    EXPECT_EQ(content("t.lineidx"), right) << wrong;
+  }
   std::filesystem::remove(dir / "t.lineidx");
+  auto elsewhere = config;  // with an index_dir nothing is written beside the shards
   elsewhere.index_dir = (dir / "index").string();
   EXPECT_EQ(read_all(elsewhere).read.size(), 3U);
   EXPECT_FALSE(std::filesystem::exists(dir / "t.lineidx"));
+  EXPECT_EQ(read_all(config).read.size(), 3U);
+  EXPECT_EQ(content("t.lineidx"), right);
+  std::filesystem::remove(dir / "t.lineidx");
+  std::filesystem::create_directory(dir / "t.lineidx");  // cannot be written, and is not needed
+  EXPECT_EQ(read_all(config).read.size(), 3U);
+}
+
+/// Its length is known without the text: offsets of 1, 2 and 4 digits.
+TEST(UniclTsvTest, LineidxOfLongRowsIsLeftAlone) {
+  const TempDir dir;
+  const auto config =
+      unicl_corpus(dir, {"1\tx\n2\t" + std::string(1200, 'y') + "\n" + text_row("3", "c") + text_row("4", "d"),
+                         kImages + image_row("3") + image_row("4")});
+  read_all(config);
+  const auto path = dir / "t.lineidx";
+  const auto written = std::filesystem::last_write_time(path);
+  read_all(config);
+  EXPECT_EQ(std::filesystem::last_write_time(path), written);
+}
+
+/// What the program writes beside shards is no shard of the second run.
+TEST(UniclTsvTest, OwnFilesAreNotMeantByWildcards) {
+  const TempDir dir;
+  auto config = unicl_corpus(dir, {kTexts, kImages});
+  std::filesystem::rename(dir / "t.tsv", dir / "text-0.tsv");
+  std::filesystem::rename(dir / "i.tsv", dir / "image-0.tsv");
+  config.path = (dir / "text-*").string();
+  config.images = (dir / "image-*").string();
+  for (const char* own : {"text-0.phrases", "text-0.phrases.part", "text-0.tsv.tidx.tmp-12-0", "text-0.tar.tmp"})
+    write_test_file(dir / own, "no shard");
+  EXPECT_THAT(read_all(config).read, ElementsAre("a", "b"));
+  EXPECT_TRUE(std::filesystem::exists(dir / "text-0.lineidx"));
+  EXPECT_THAT(read_all(config).read, ElementsAre("a", "b"));
+}
+
+/// Rows of the released files have `class_name`, others `class`.
+TEST(UniclTsvTest, ClassStandsForClassName) {
+  const TempDir dir;
+  auto config =
+      unicl_corpus(dir, {"1\t{\"class\": \"cat\"}\n2\t{\"class_name\": \"dog\", \"class\": \"cat\"}\n", kImages});
+  config.kind = "image_label";
+  EXPECT_THAT(read_all(config).read, ElementsAre("cat", "dog"));
+  config.label_key = "class_name";  // a key that is named is that key alone
+  const auto strict = read_all(config);
+  EXPECT_THAT(strict.read, ElementsAre("dog"));
+  ASSERT_EQ(strict.bad.size(), 1U);
+  EXPECT_THAT(strict.bad[0], HasSubstr("there is no key 'class_name'"));
 }
 
 TEST(Base64Test, VectorsOfRfc4648) {

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "data/corpus.h"
+#include "data/formats/limited_corpus.h"
 #include "data/tools/corpus_report.h"
 #include "tests/support/format_corpora.h"
 
@@ -96,8 +97,20 @@ TEST_P(SameRecordsTest, APartIsEvenlySpread) {
   expect(0.5, {0, 2, 4, 6, 8});
   expect(0.01, {0});
   expect(0.39, {0, 3, 6});
+  expect(1, {0});
   expect(10, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
   expect(1000, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+}
+
+TEST(LimitedSizeTest, SharesAreTakenAsTheyAreWritten) {
+  for (int percent = 1; percent < 100; ++percent) EXPECT_EQ(limited_size(percent / 100.0, 100), percent);
+  EXPECT_EQ(limited_size(0.29, 1'000'000'000), 290'000'000);
+  EXPECT_EQ(limited_size(0.299, 100), 29);
+  EXPECT_EQ(limited_size(0.001, 100), 1);
+  EXPECT_EQ(limited_size(1, 100), 1);
+  EXPECT_EQ(limited_size(0, 100), 100);
+  EXPECT_EQ(limited_size(101, 100), 100);
+  EXPECT_EQ(limited_size(0.5, 0), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, SameRecordsTest, testing::ValuesIn(cases()),

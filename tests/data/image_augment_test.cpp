@@ -225,6 +225,21 @@ TEST(TestGeometry, TakesTheMiddleOrEverything) {
   EXPECT_EQ(stretched.scaled.height, 24);
 }
 
+/// torchvision's Resize(30) and CenterCrop(24): 50 x 70 to 30 x 42, columns 3 .. 26, rows 9 .. 32.
+TEST(TestGeometry, CutsFromALargerShortSide) {
+  const Image image = gradient(50, 70);
+  std::vector<std::uint8_t> view(24 * 24 * 3), all(30 * 42 * 3);
+  test_view(image, "crop", 24, view, 30);
+  resize_bicubic(image, Box{0, 0, 50, 70}, {30, 42}, {0, 0, 30, 42}, false, all);
+  for (std::ptrdiff_t y = 0; y < 24; ++y) {
+    const auto row = all.begin() + ((y + 9) * 30 + 3) * 3;
+    ASSERT_TRUE(std::equal(row, row + 24 * 3, view.begin() + y * 24 * 3)) << y;
+  }
+  const auto imagenet = test_geometry({500, 375}, "crop", 224, 256);  // 341.33 is cut off, 58.5 rounds to even
+  EXPECT_EQ(imagenet.scaled.width, 341);
+  EXPECT_EQ(imagenet.window, (Box{58, 16, 224, 224}));
+}
+
 // ---- erasing -------------------------------------------------------------------------------------------------------
 
 TEST(Erasing, BoxesFollowTheRule) {

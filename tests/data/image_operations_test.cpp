@@ -11,6 +11,7 @@
 #include "data/image/color.h"
 #include "data/image/color_jitter.h"
 #include "data/image/rand_augment.h"
+#include "data/image/resize.h"
 #include "data/image/tone.h"
 #include "tests/data/golden_file.h"
 
@@ -57,6 +58,15 @@ void expect_equal(const std::string& picture, const std::string& result, Operati
   const auto apart = difference(changed(picture, operation), tcl()[picture + "." + result].bytes);
   EXPECT_EQ(apart.largest, 0) << picture << "." << result << ": " << apart.pixels << " bytes differ, mean "
                               << apart.mean;
+}
+
+TEST(Flip, GoldenBytes) {
+  for (const std::string picture : {"vivid", "dull"}) {
+    const Image image{kWidth, kHeight, tcl().values<std::uint8_t>(picture + ".in")};
+    Bytes flipped(image.rgb.size());
+    resize_bicubic(image, Box{0, 0, kWidth, kHeight}, {kWidth, kHeight}, {0, 0, kWidth, kHeight}, true, flipped);
+    EXPECT_EQ(difference(flipped, tcl()[picture + ".flip"].bytes).largest, 0) << picture;
+  }
 }
 
 TEST(Color, JitterOfTorchvisionToTheByte) {

@@ -213,5 +213,29 @@ TEST(ImagePreprocess, NormalisesBytesAndPassesFloats) {
   EXPECT_THROW(normalise_images(at::zeros({1, 2, 2, 3}, at::kInt), facts, at::kFloat), c10::Error);
 }
 
+/// The end of TCL's chain: to tensor and normalise, by CLIP's statistics.
+TEST(ImagePreprocess, GoldenOfTorchvision) {
+  const Golden golden("tcl_augment");
+  CorpusFacts facts;
+  facts.pixel_mean = {0.48145466F, 0.4578275F, 0.40821073F};
+  facts.pixel_std = {0.26862954F, 0.26130258F, 0.27577711F};
+  const at::Tensor expected = golden["chain.tensor"].unsqueeze(0), images = golden["vivid.ra.Rotate_plus"].unsqueeze(0);
+  EXPECT_LT(difference(normalise_images(images, facts, at::kDouble), expected), 1e-6);
+  EXPECT_LT(difference(normalise_images(images, facts, at::kFloat), expected), 2e-6);
+}
+
+/// One pass over the bytes rounds as the tensor operations do.
+TEST(ImagePreprocess, BytesInOnePassAreTheTensorOperationsBitForBit) {
+  CorpusFacts facts;
+  facts.pixel_mean = {0.48145466F, 0.4578275F, 0.40821073F};
+  facts.pixel_std = {0.26862954F, 0.26130258F, 0.27577711F};
+  const at::Tensor images = at::arange(2 * 256 * 3 * 3, at::kLong).remainder(256).to(at::kByte).view({2, 256, 3, 3});
+  const auto each = [](const at::Tensor& values) { return values.view({1, 3, 1, 1}); };
+  const at::Tensor mean = at::tensor(facts.pixel_mean, at::kFloat), deviation = at::tensor(facts.pixel_std, at::kFloat);
+  const at::Tensor expected =
+      images.permute({0, 3, 1, 2}).to(at::kFloat).mul(each(1 / (255 * deviation))).sub(each(mean / deviation));
+  EXPECT_TRUE(at::equal(normalise_images(images, facts, at::kFloat), expected));
+}
+
 }  // namespace
 }  // namespace triptych
