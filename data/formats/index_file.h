@@ -52,7 +52,7 @@ std::uint64_t index_checksum(std::span<const unsigned char> file) {
   return Xxh64().add(&header, sizeof(header)).add(body.data(), body.size()).value();
 }
 
-/// Writes an index atomically; returns what went wrong, or nothing.
+/// Writes an index atomically; returns what went wrong, or nothing. Throws StorageError: no file descriptors left.
 std::string write_index_file(const std::string& path, std::span<const unsigned char> bytes);
 
 /// The same for an index of any kind: view(bytes, owner) gives one or nothing, build() makes one.
