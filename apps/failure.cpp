@@ -19,7 +19,7 @@ namespace {
 // Ranks that fail alike fail within some time of each other; the first process that ends takes the job with it. So
 // those that have nothing to add let rank 0 speak and end the job, and any other rank gives rank 0, which may have met
 // the same, a short lead. Whoever is alive after its wait is the only one that met the error, and speaks.
-constexpr auto kSilentWait = std::chrono::milliseconds(2000);
+constexpr auto kSilentWait = std::chrono::milliseconds(3000);
 constexpr auto kLead = std::chrono::milliseconds(700);
 
 std::string host() {

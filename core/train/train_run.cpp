@@ -150,8 +150,8 @@ void TrainRun::start_from_checkpoint() {
   if (own) saved_step_ = trainer_->steps_done();
   branches_ = !own;
   if (!root()) return;
-  log_info("continuing " + directory_->path().string() + " from step " + std::to_string(trainer_->steps_done()) + " of " +
-           std::to_string(parts_.plan.total_steps));
+  log_info("continuing " + directory_->path().string() + " from step " + std::to_string(trainer_->steps_done()) +
+           " of " + std::to_string(parts_.plan.total_steps));
   const auto& facts = parts_.compute;
   const auto changes = environment_changes(resumed_->checkpoint.manifest, facts.ranks, facts.threads, facts.device,
                                            facts.instruction_set);

@@ -84,7 +84,7 @@ constexpr Broken kBroken[] = {
     // data.corpora
     {"corpus_without_a_name", "data: {corpora: [@{TEXTS}]}\n", "data.corpora.0.name: is empty"},
     {"corpus_name_twice", "data: {corpora: [{name: a, TEXTS}, {name: @a, LABELS}]}\n", "data.corpora.1.name: 'a' stands twice"},
-    {"phrases_twice", "data: {corpora: [{name: a, TEXTS, phrases: p}, {name: b, TEXTS, @phrases: p}]}\n", "data.corpora.1.phrases: 'p' stands twice"},
+    {"phrases_twice", "data: {corpora: [{name: a, TEXTS, phrases: p}, {name: b, TEXTS, phrases: @p}]}\n", "data.corpora.1.phrases: 'p' stands twice"},
     {"corpus_unknown_key", "data: {corpora: [{name: a, TEXTS, @wieght: 2}]}\n", "data.corpora.0.wieght: unknown key|did you mean weight?"},
     {"corpus_kind_unknown", "data: {corpora: [{name: a, kind: @image_txt, path: DIR/text.tar}]}\n", "data.corpora.0.kind: got 'image_txt', expected one of image_text, image_label; did you mean image_text?"},
     {"corpus_format_unknown", "data: {corpora: [{name: a, format: @webdatset, TEXTS}]}\n", "data.corpora.0.format: got 'webdatset'|did you mean webdataset?"},
