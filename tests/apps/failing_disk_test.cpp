@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/apps/tiny_run.h"
+#include "tests/support/paths.h"
 
 namespace triptych {
 namespace {
@@ -26,7 +27,8 @@ class FailingDiskTest : public testing::Test {
   /// `failing` records cannot be read the first `times` times.
   Outcome run(const std::string& arguments, int failing, int times, const std::string& more = "") {
     const int from = kFirstFailing * kRecordBytes;
-    return run_shell("env LD_PRELOAD=" FLAKY_READ " FLAKY_FILE=text.tar FLAKY_FROM=" + std::to_string(from) +
+    return run_shell("env LD_PRELOAD=" + build_path("tests/apps/libflaky_read.so") +
+                     " FLAKY_FILE=text.tar FLAKY_FROM=" + std::to_string(from) +
                      " FLAKY_TO=" + std::to_string(from + failing * kRecordBytes) +
                      " FLAKY_TIMES=" + std::to_string(times) + " " + more + " triptych " + arguments);
   }

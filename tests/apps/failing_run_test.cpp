@@ -72,10 +72,11 @@ TEST(FailingRun, AnErrorDoesNotWaitForASaveInFlight) {
   ASSERT_EQ(run_shell("triptych data index " + config).code, 0);  // index files are synced too
   // Nothing is finite from the second step on; the save after step 40 is still being written when step 62 gives up.
   const auto begin = std::chrono::steady_clock::now();
-  const auto outcome = run_shell(
-      "mpirun -x LD_PRELOAD=" SLOW_SYNC " -np 2 triptych train " + config + " --run-dir " + (dir / "run").string() +
-      " --set optimizer.lr=1e30 --set optimizer.clip_norm=0 --set train.max_skipped_steps=60"
-      " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 40}' --set 'eval=[]'");
+  const auto outcome =
+      run_shell("mpirun -x LD_PRELOAD=" + build_path("tests/apps/libslow_sync.so") + " -np 2 triptych train " + config +
+                " --run-dir " + (dir / "run").string() +
+                " --set optimizer.lr=1e30 --set optimizer.clip_norm=0 --set train.max_skipped_steps=60"
+                " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 40}' --set 'eval=[]'");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(outcome.code, 6) << outcome.err;
   EXPECT_LT(seconds.count(), 30) << "the save takes a minute";

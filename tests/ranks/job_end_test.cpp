@@ -14,7 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
+
 namespace {
+
+const std::string kRankProgram = triptych::build_path("tests/ranks/rank_program");
 
 struct JobEnd {
   int code = -1;
@@ -80,7 +84,7 @@ JobEnd run_job(std::vector<std::string> command, const std::map<std::string, std
 
 JobEnd mpirun(const std::string& ranks, const std::string& how, const std::string& device = "cpu",
               const std::map<std::string, std::string>& variables = {}) {
-  return run_job({MPIRUN, "-np", ranks, RANK_PROGRAM, how, device}, variables);
+  return run_job({MPIRUN, "-np", ranks, kRankProgram, how, device}, variables);
 }
 
 int occurrences(const std::string& text, const std::string& part) {
@@ -133,7 +137,7 @@ TEST(JobEnd, RanksRunDifferentCollectives) {
 }
 
 TEST(JobEnd, MoreRanksAnnouncedThanStarted) {
-  const auto alone = run_job({RANK_PROGRAM, "place", "cpu"}, {{"WORLD_SIZE", "2"}});
+  const auto alone = run_job({kRankProgram, "place", "cpu"}, {{"WORLD_SIZE", "2"}});
   EXPECT_EQ(alone.code, 2);
   EXPECT_NE(alone.output.find("mpirun -np 2"), std::string::npos) << alone.output;
   const auto slurm = mpirun("2", "place", "cpu", {{"SLURM_NTASKS", "4"}});
@@ -150,9 +154,9 @@ TEST(JobEnd, DevicesWithoutAGpuForEveryRank) {
   const auto forced = mpirun("2", "place", "cuda", none);
   EXPECT_EQ(forced.code, 2);
   EXPECT_EQ(occurrences(forced.output, "ERROR device: cuda needs a GPU for every rank"), 1) << forced.output;
-  const auto alone = run_job({RANK_PROGRAM, "place", "auto"}, none);
+  const auto alone = run_job({kRankProgram, "place", "auto"}, none);
   EXPECT_EQ(alone.output.find("none 1 cpu|device: auto takes the CPU"), 0u) << alone.output;
-  const auto torchrun = run_job({RANK_PROGRAM, "place", "auto"}, {{"CUDA_VISIBLE_DEVICES", ""},
+  const auto torchrun = run_job({kRankProgram, "place", "auto"}, {{"CUDA_VISIBLE_DEVICES", ""},
                                                                   {"RANK", "0"},
                                                                   {"WORLD_SIZE", "2"},
                                                                   {"MASTER_ADDR", "127.0.0.1"},
