@@ -45,9 +45,8 @@ struct BatchSpec {
   int captions = 1;           ///< texts of a row
   bool labels = false;        ///< every row needs a label (cross-entropy, SupCon): image_text corpora are refused
   bool mixed_labels = false;  ///< rows may be mixed of two labels (mixup, cutmix); else that is refused
-  bool phrases =
-      false;         ///< places of the captions' noun phrases; prompts have none. Needs word pieces. False: undefined
-  bool text = true;  ///< false: tokens are left undefined
+  bool phrases = false;       ///< word-piece places of the captions' noun phrases (prompts have none); false: undefined
+  bool text = true;           ///< false: tokens are left undefined
   TextForm form;
   std::int64_t image_size = 224;  ///< height = width of the pictures
 };
