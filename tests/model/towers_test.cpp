@@ -113,7 +113,8 @@ TEST(CausalTransformer, RowsOfAllLengthsComeOutInTheirOrder) {
   for (std::int64_t row = 0; row < 100; ++row) alone.push_back(tower.forward(tokens.narrow(0, row, 1)));
   (at::cat(alone) * weights).sum().backward();
   EXPECT_LT(difference(together, at::cat(alone)), 1e-13);
-  EXPECT_LT(difference(gradient, tower.parameters()[0].tensor.grad()), 1e-12);
+  // A sum over 100 rows in another order: the bound follows the largest entry (about 700, whose ulp is 1.1e-13).
+  EXPECT_LT(difference(gradient, tower.parameters()[0].tensor.grad()), 1e-14 * gradient.abs().max().item<double>());
 }
 
 TEST(CausalTransformer, RefusesAnotherContext) {
