@@ -44,9 +44,12 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.seed = static_cast<std::uint64_t>(config.run.seed);
   const CorpusSet corpora(data);
   const auto facts = corpora.facts(request.batch);
+  double private_mib = 0, batch_mib = 0;
   // In parts, as micro-batches would be: memory of this size is used again instead of being asked of the system anew.
   request.use = [&](const Batch& batch) {
     for (const auto& part : batch.images.flatten(0, 1).split(16)) normalise_images(part, facts, at::kFloat);
+    private_mib = std::max(private_mib, memory_use(at::kCPU).private_rss_mb);
+    batch_mib = static_cast<double>(batch.images.nbytes()) / (1 << 20);
   };
   const auto report = bench_loader(corpora, data, request);
   const double difference = report.reduced_share > 0 ? reduction_difference(corpora, data, request) : 0;
@@ -67,6 +70,8 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
           {"bad_records", report.bad_records},
           {"decoded_reduced", report.reduced_share},
           {"mean_pixel_difference", difference},
+          {"private_mib", private_mib},                                         // the most after any batch
+          {"batches_mib", batch_mib * static_cast<double>(data.prefetch + 1)},  // of pictures: made ahead, and in hand
           {"stages",
            {row("read", report.stages.read_s), row("decode", report.stages.decode_s),
             row("crop and resize", report.stages.resize_s), row("colours", report.stages.color_s),

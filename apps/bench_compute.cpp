@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 
+#include "core/base/clock.h"
 #include "core/objective/objective_table.h"
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
@@ -21,13 +22,8 @@ namespace triptych {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kLabels = 1000;  // of made-up data
 constexpr std::uint64_t kSeed = 1;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Runs `work` until `seconds` are over on rank 0, at least `least` times; the seconds of each run. Collective.
 std::vector<double> time_runs(const std::function<void()>& work, double seconds, std::size_t least, Collectives& comm) {

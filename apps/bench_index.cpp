@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/base/atomic_file.h"
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/random_key.h"
 #include "core/base/strings.h"
@@ -25,15 +26,10 @@ namespace triptych {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kRecordsPerShard = 10'000, kStarts = 5, kSeeks = 1000, kEpochs = 1000;
 constexpr std::int64_t kBytesPerRecord = 24 + 2 * 24 + 9;  // entry, two members, key
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Processor time of all threads of this process: what is left of a figure when others use the machine too.
 double cpu_seconds() {

@@ -21,6 +21,10 @@ set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # The compiler that counts. g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
   list(APPEND TRIPTYCH_WARNINGS -Werror -Wno-restrict)
+  # Sources are compiled in batches there, through #include, which makes g++ take each for a header.
+  if(CMAKE_UNITY_BUILD)
+    list(APPEND TRIPTYCH_WARNINGS -Wno-subobject-linkage)
+  endif()
 endif()
 
 # The torch wheel's libraries are found by DT_RPATH: RUNPATH does not serve the libraries that our libraries need.

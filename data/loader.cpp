@@ -16,6 +16,7 @@
 #include <system_error>
 #include <thread>
 
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/log.h"
 #include "data/formats/printable.h"
@@ -23,12 +24,6 @@
 
 namespace triptych {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// One batch of this rank while it is made.
 struct Slot {

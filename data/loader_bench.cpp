@@ -4,16 +4,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
+
+#include "core/base/clock.h"
 
 namespace triptych {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 StageTimes difference(const StageTimes& to, const StageTimes& from) {
   return {to.read_s - from.read_s, to.decode_s - from.decode_s, to.resize_s - from.resize_s, to.color_s - from.color_s,

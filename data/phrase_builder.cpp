@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/atomic_file.h"
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/json_lines.h"
@@ -19,14 +20,9 @@
 namespace triptych {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kBlock = PhraseWriter::kBlockRecords;
 constexpr std::int64_t kBlocksOfAWave = 4;  // a worker, between two writes
 constexpr std::streamsize kLongestLine = 4 << 20;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void require_captions(const Corpus& corpus) {
   if (corpus.config().kind == "image_text") return;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/random_key.h"
 #include "data/formats/printable.h"
@@ -14,8 +15,6 @@
 
 namespace triptych {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// Adds the time since the last call to `sum`.
 class StageClock {

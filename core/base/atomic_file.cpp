@@ -88,7 +88,7 @@ StorageError storage_error(const std::string& what, const std::filesystem::path&
     text +=
         " (needs " + human_size(needed) + ", " + human_size(std::uint64_t{disk.f_bavail} * disk.f_frsize) + " free)";
   }
-  return StorageError(text + ": " + std::generic_category().message(error_number));
+  return StorageError(text + ": " + std::generic_category().message(error_number), error_number);
 }
 
 void write_fully(int fd, const void* data, std::size_t size, const std::filesystem::path& path) {

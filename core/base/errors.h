@@ -78,7 +78,12 @@ class NotFiniteError : public Error {
 /// A file could not be written, synced or renamed.
 class StorageError : public Error {
  public:
-  explicit StorageError(const std::string& what) : Error(ExitCode::kStorage, what) {}
+  explicit StorageError(const std::string& what, int error_number = 0)
+      : Error(ExitCode::kStorage, what), error_number_(error_number) {}
+  int error_number() const { return error_number_; }  ///< errno, or 0 where the system reported none
+
+ private:
+  int error_number_;
 };
 
 }  // namespace triptych

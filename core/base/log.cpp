@@ -15,12 +15,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 
 namespace triptych {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// stderr, and on a terminal the progress line at its end.
 class StderrSink : public spdlog::sinks::base_sink<std::mutex> {

@@ -1,6 +1,8 @@
 // Small text helpers that several rooms need: joining, nearest word, numbers for people and for files.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +19,12 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
 
 /// The shortest decimal that reads back as exactly `value`: "0.001", "1e-08"; whole numbers in full: "10000000".
 std::string number_text(double value);
+
+/// Lets a map with keys std::string be searched by std::string_view (with std::equal_to<>).
+struct StringHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
 
 /// For people: "17 B", "1.5 KiB", "2.0 GiB".
 std::string human_size(std::uint64_t bytes);

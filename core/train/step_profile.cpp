@@ -13,13 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/log.h"
 
 namespace triptych {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct TraceEvent {
   std::string name;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
@@ -30,13 +31,8 @@
 namespace triptych {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::set<std::string> names_of_model(Module& module) {
   std::set<std::string> names;

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "core/base/atomic_file.h"
@@ -61,11 +60,9 @@ std::string write_index_file(const std::string& path, std::span<const unsigned c
     if (!folder.empty()) std::filesystem::create_directories(folder, error);
     if (error) return "the folder " + folder.string() + " cannot be made: " + error.message();
     write_file_atomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  } catch (const std::exception& error) {
-    const std::string what = error.what();
-    // No fault of the folder, so the callers must not say that it is.
-    if (what.find(std::strerror(EMFILE)) != std::string::npos) check_file_limit(path, EMFILE);
-    return what;
+  } catch (const StorageError& error) {
+    check_file_limit(path, error.error_number());  // no fault of the folder, so the callers must not say that it is
+    return error.what();
   }
   return {};
 }

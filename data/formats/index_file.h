@@ -42,6 +42,11 @@ struct MappedFile {
 /// (`shard_modified`, ns): an edit that keeps the size is found by that.
 std::optional<MappedFile> map_index_file(const std::string& path, std::int64_t shard_modified);
 
+/// The length of a part of an index file: filled up to 8 bytes, so that the next part is aligned.
+constexpr std::uint64_t padded8(std::uint64_t n) {
+  return (n + 7) / 8 * 8;
+}
+
 /// xxh64 of an index file that begins with a Header, whose `checksum` counts as 0.
 template <class Header>
 std::uint64_t index_checksum(std::span<const unsigned char> file) {

@@ -12,14 +12,14 @@
 namespace triptych {
 namespace {
 
-constexpr char kMagic[8] = {'T', 'R', 'I', 'P', 'T', 'R', 'O', 'W'};
-constexpr std::uint32_t kVersion = 1;
+constexpr char kRowMagic[8] = {'T', 'R', 'I', 'P', 'T', 'R', 'O', 'W'};
+constexpr std::uint32_t kRowVersion = 1;
 constexpr std::int64_t kRowsALine = 256;  // rows between two line numbers
 constexpr std::size_t kMostLabelBytes = 64 << 20;
 
 /// Start of an index file; behind it the begins of all rows and the end of the last, the line numbers, the labels (each
 /// ended by a newline, padded to 8 bytes).
-struct FileHeader {
+struct RowIndexHeader {
   char magic[8];
   std::uint32_t version;
   std::uint32_t rule;
@@ -30,11 +30,7 @@ struct FileHeader {
   std::uint64_t settings;
   std::uint64_t checksum;  ///< xxh64 of the whole file with this field zero
 };
-static_assert(sizeof(FileHeader) == 64);
-
-std::uint64_t padded8(std::uint64_t n) {
-  return (n + 7) / 8 * 8;
-}
+static_assert(sizeof(RowIndexHeader) == 64);
 
 /// The different labels of a shard; rows that have none are bad records when they are read.
 class LabelSet {
@@ -88,9 +84,9 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
   const auto rows = begins.size();
   begins.push_back(static_cast<std::uint64_t>(end));
   auto names = found.text();
-  FileHeader header{};
-  std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kVersion;
+  RowIndexHeader header{};
+  std::memcpy(header.magic, kRowMagic, sizeof(kRowMagic));
+  header.version = kRowVersion;
   header.rule = rule.number();
   header.shard_size = static_cast<std::uint64_t>(shard.size());
   header.shard_hash = shard_content_hash(shard);
@@ -108,7 +104,7 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
   append(begins.data(), begins.size() * 8);
   append(lines.data(), lines.size() * 8);
   append(names.data(), names.size());
-  header.checksum = index_checksum<FileHeader>(*bytes);
+  header.checksum = index_checksum<RowIndexHeader>(*bytes);
   std::memcpy(bytes->data(), &header, sizeof(header));
   auto index = view(*bytes, bytes, shard, header.shard_hash, rule, labels);
   if (!index) throw std::logic_error("an index that was just built does not read back");
@@ -118,10 +114,11 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
 std::optional<RowIndex> RowIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
                                        const InputFile& shard, std::uint64_t shard_hash, RowRule rule,
                                        const LabelOfRow& labels) {
-  FileHeader header;
+  RowIndexHeader header;
   if (bytes.size() < sizeof(header)) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.version != kVersion) return std::nullopt;
+  if (std::memcmp(header.magic, kRowMagic, sizeof(kRowMagic)) != 0 || header.version != kRowVersion)
+    return std::nullopt;
   if (header.rule != rule.number() || header.settings != labels.settings) return std::nullopt;
   if (header.shard_size != static_cast<std::uint64_t>(shard.size()) || header.shard_hash != shard_hash)
     return std::nullopt;
@@ -129,7 +126,7 @@ std::optional<RowIndex> RowIndex::view(std::span<const unsigned char> bytes, std
   if (header.rows >= limit || header.label_bytes >= limit) return std::nullopt;
   const auto line_count = (header.rows + kRowsALine - 1) / kRowsALine;
   const auto lines_at = sizeof(header) + (header.rows + 1) * 8, labels_at = lines_at + line_count * 8;
-  if (labels_at + padded8(header.label_bytes) != limit || index_checksum<FileHeader>(bytes) != header.checksum)
+  if (labels_at + padded8(header.label_bytes) != limit || index_checksum<RowIndexHeader>(bytes) != header.checksum)
     return std::nullopt;
 
   RowIndex index;
@@ -162,7 +159,7 @@ std::int64_t RowIndex::line(const InputFile& shard, std::int64_t row) const {
 }
 
 std::int64_t RowIndex::shard_size() const {
-  FileHeader header;
+  RowIndexHeader header;
   std::memcpy(&header, bytes_.data(), sizeof(header));
   return static_cast<std::int64_t>(header.shard_size);
 }

@@ -17,14 +17,14 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "index files are little endian");
 static_assert(sizeof(RecordEntry) == 24 && sizeof(MemberEntry) == 24);
 
-constexpr char kMagic[8] = {'T', 'R', 'I', 'P', 'T', 'I', 'D', 'X'};
-constexpr std::uint32_t kVersion = 2;
+constexpr char kShardMagic[8] = {'T', 'R', 'I', 'P', 'T', 'I', 'D', 'X'};
+constexpr std::uint32_t kShardVersion = 2;
 constexpr std::size_t kLongestExtension = 32;
 constexpr std::uint16_t kMostExtensions = 1000;  // an archive with more has names, not extensions
 
 /// Start of an index file. It is followed by the blocks' hashes and the extensions (the head), then by records, members
 /// and keys; each is padded to 8 bytes.
-struct FileHeader {
+struct ShardIndexHeader {
   char magic[8];
   std::uint32_t version;
   std::uint32_t extension_bytes;  ///< extensions, each ended by a newline
@@ -35,13 +35,9 @@ struct FileHeader {
   std::uint64_t key_bytes;
   std::uint64_t checksum;  ///< xxh64 of the head with this field zero
 };
-static_assert(sizeof(FileHeader) == 64);
+static_assert(sizeof(ShardIndexHeader) == 64);
 
 constexpr std::uint64_t kMostCount = std::uint64_t{1} << 40;  // so that no sum of sizes below overflows
-
-std::uint64_t padded8(std::uint64_t n) {
-  return (n + 7) / 8 * 8;
-}
 
 std::uint64_t blocks_of(std::uint64_t records) {
   return (records + ShardIndex::kBlock - 1) / ShardIndex::kBlock;
@@ -50,8 +46,8 @@ std::uint64_t blocks_of(std::uint64_t records) {
 /// Where the parts of a file with this header begin, in bytes.
 struct Layout {
   std::uint64_t hashes, extensions, records, members, keys, end;
-  explicit Layout(const FileHeader& header)
-      : hashes(sizeof(FileHeader)),
+  explicit Layout(const ShardIndexHeader& header)
+      : hashes(sizeof(ShardIndexHeader)),
         extensions(hashes + blocks_of(header.records) * sizeof(std::uint64_t)),
         records(extensions + padded8(header.extension_bytes)),
         members(records + (header.records + 1) * sizeof(RecordEntry)),
@@ -60,7 +56,7 @@ struct Layout {
 };
 
 /// `head`: the file up to its records.
-std::uint64_t checksum_of(FileHeader header, std::span<const unsigned char> head) {
+std::uint64_t checksum_of(ShardIndexHeader header, std::span<const unsigned char> head) {
   header.checksum = 0;
   const auto rest = head.subspan(sizeof(header));
   return Xxh64().add(&header, sizeof(header)).add(rest.data(), rest.size()).value();
@@ -137,9 +133,9 @@ class Builder {
                        0,
                        {}});
     for (const auto& extension : extensions_) extensions += extension + "\n";
-    FileHeader header{};
-    std::memcpy(header.magic, kMagic, sizeof(kMagic));
-    header.version = kVersion;
+    ShardIndexHeader header{};
+    std::memcpy(header.magic, kShardMagic, sizeof(kShardMagic));
+    header.version = kShardVersion;
     header.extension_bytes = static_cast<std::uint32_t>(extensions.size());
     header.shard_size = static_cast<std::uint64_t>(shard_size);
     header.shard_hash = shard_hash;
@@ -246,10 +242,11 @@ ShardIndex ShardIndex::of_members(std::span<const TarMember> members, std::int64
 
 std::optional<ShardIndex> ShardIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
                                            const std::string& name, std::int64_t shard_size, std::uint64_t shard_hash) {
-  FileHeader header;
+  ShardIndexHeader header;
   if (bytes.size() < sizeof(header)) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.version != kVersion) return std::nullopt;
+  if (std::memcmp(header.magic, kShardMagic, sizeof(kShardMagic)) != 0 || header.version != kShardVersion)
+    return std::nullopt;
   if (header.shard_size != static_cast<std::uint64_t>(shard_size) || header.shard_hash != shard_hash)
     return std::nullopt;
   if (std::max({header.records, header.members, header.key_bytes}) >= kMostCount) return std::nullopt;
@@ -319,13 +316,13 @@ std::span<const MemberEntry> ShardIndex::members(std::int64_t i) const {
 }
 
 std::int64_t ShardIndex::shard_size() const {
-  FileHeader header;
+  ShardIndexHeader header;
   std::memcpy(&header, bytes_.data(), sizeof(header));
   return static_cast<std::int64_t>(header.shard_size);
 }
 
 std::uint64_t ShardIndex::fingerprint() const {
-  FileHeader header;
+  ShardIndexHeader header;
   std::memcpy(&header, bytes_.data(), sizeof(header));
   return header.checksum;
 }

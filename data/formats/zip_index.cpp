@@ -15,15 +15,15 @@
 namespace triptych {
 namespace {
 
-constexpr char kMagic[8] = {'T', 'R', 'I', 'P', 'T', 'Z', 'I', 'P'};
-constexpr std::uint32_t kVersion = 1;
+constexpr char kZipMagic[8] = {'T', 'R', 'I', 'P', 'T', 'Z', 'I', 'P'};
+constexpr std::uint32_t kZipVersion = 1;
 constexpr std::uint32_t kLocalHeader = 0x04034B50, kCentralHeader = 0x02014B50, kEnd = 0x06054B50, kEnd64 = 0x06064B50,
                         kEnd64Locator = 0x07064B50;
 constexpr std::size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56, kLocatorSize = 20;
 constexpr std::uint32_t kIn64 = 0xFFFFFFFF;  // "see the Zip64 field"
 constexpr std::uint64_t kLargestDirectory = std::uint64_t{2} << 30;
 
-struct FileHeader {
+struct ZipIndexHeader {
   char magic[8];
   std::uint32_t version, unused;
   std::uint64_t zip_size;
@@ -31,7 +31,7 @@ struct FileHeader {
   std::uint64_t entries;
   std::uint64_t checksum;  ///< xxh64 of the whole file with this field zero
 };
-static_assert(sizeof(FileHeader) == 48);
+static_assert(sizeof(ZipIndexHeader) == 48);
 
 template <class Number>
 Number number_at(const std::vector<unsigned char>& bytes, std::size_t at) {
@@ -240,16 +240,16 @@ std::vector<unsigned char> read_entry(const InputFile& zip, const ZipEntry& entr
 
 ZipIndex ZipIndex::build(const InputFile& zip) {
   const auto entries = read_directory(zip);
-  FileHeader header{};
-  std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kVersion;
+  ZipIndexHeader header{};
+  std::memcpy(header.magic, kZipMagic, sizeof(kZipMagic));
+  header.version = kZipVersion;
   header.zip_size = static_cast<std::uint64_t>(zip.size());
   header.zip_hash = shard_content_hash(zip);
   header.entries = entries.size();
   const auto bytes = std::make_shared<std::vector<unsigned char>>(sizeof(header) + entries.size() * sizeof(ZipEntry));
   std::memcpy(bytes->data(), &header, sizeof(header));
   if (!entries.empty()) std::memcpy(bytes->data() + sizeof(header), entries.data(), entries.size() * sizeof(ZipEntry));
-  header.checksum = index_checksum<FileHeader>(*bytes);
+  header.checksum = index_checksum<ZipIndexHeader>(*bytes);
   std::memcpy(bytes->data(), &header, sizeof(header));
   auto index = view(*bytes, bytes, zip, header.zip_hash);
   if (!index) throw std::logic_error("an index that was just built does not read back");
@@ -258,14 +258,15 @@ ZipIndex ZipIndex::build(const InputFile& zip) {
 
 std::optional<ZipIndex> ZipIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
                                        const InputFile& zip, std::uint64_t zip_hash) {
-  FileHeader header;
+  ZipIndexHeader header;
   if (bytes.size() < sizeof(header)) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.version != kVersion) return std::nullopt;
+  if (std::memcmp(header.magic, kZipMagic, sizeof(kZipMagic)) != 0 || header.version != kZipVersion)
+    return std::nullopt;
   if (header.zip_size != static_cast<std::uint64_t>(zip.size()) || header.zip_hash != zip_hash) return std::nullopt;
   if (header.entries >= bytes.size()) return std::nullopt;  // before it is multiplied
   if (sizeof(header) + header.entries * sizeof(ZipEntry) != bytes.size()) return std::nullopt;
-  if (index_checksum<FileHeader>(bytes) != header.checksum) return std::nullopt;
+  if (index_checksum<ZipIndexHeader>(bytes) != header.checksum) return std::nullopt;
   ZipIndex index;
   index.owner_ = std::move(owner);
   index.bytes_ = bytes;
@@ -283,7 +284,7 @@ std::span<const ZipEntry> ZipIndex::find(std::uint64_t name_hash) const {
 }
 
 std::int64_t ZipIndex::zip_size() const {
-  FileHeader header;
+  ZipIndexHeader header;
   std::memcpy(&header, bytes_.data(), sizeof(header));
   return static_cast<std::int64_t>(header.zip_size);
 }

@@ -13,7 +13,7 @@
 namespace triptych {
 namespace {
 
-constexpr int kTries = 10;
+constexpr int kCropTries = 10;
 
 int round_half_to_even(double value) {
   return static_cast<int>(std::nearbyint(value));
@@ -75,7 +75,7 @@ RandomStream ViewKey::draws(Purpose purpose) const {
 
 Box random_resized_crop(Size image, std::array<double, 2> scale, std::array<double, 2> ratio, RandomStream& draws) {
   const double area = static_cast<double>(image.width) * image.height;
-  for (int attempt = 0; attempt < kTries; ++attempt) {
+  for (int attempt = 0; attempt < kCropTries; ++attempt) {
     const double box_area = area * draws.uniform(scale[0], scale[1]);
     const double box_ratio = std::exp(draws.uniform(std::log(ratio[0]), std::log(ratio[1])));
     const double width = std::nearbyint(std::sqrt(box_area * box_ratio));

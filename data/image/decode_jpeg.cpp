@@ -17,24 +17,13 @@
 #include "core/base/errors.h"
 #include "data/image/decode_formats.h"
 #include "data/image/exif.h"
+#include "data/image/jpeg_errors.h"
 
 namespace triptych {
 namespace {
 
 constexpr int kMaxScans =
     100;  // real progressive files have about ten; a crafted one costs one pass over the picture each
-
-struct JpegErrors {
-  jpeg_error_mgr base;  // first: libjpeg hands back a pointer to it
-  std::jmp_buf escape;
-  char message[JMSG_LENGTH_MAX];
-};
-
-[[noreturn]] void on_error(j_common_ptr info) {
-  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  info->err->format_message(info, errors->message);
-  std::longjmp(errors->escape, 1);
-}
 
 // libjpeg calls these warnings and fills the rest of the picture with grey.
 bool means_damage(int code) {
@@ -53,7 +42,7 @@ bool means_damage(int code) {
 }
 
 void on_message(j_common_ptr info, int level) {
-  if (level < 0 && means_damage(info->err->msg_code)) on_error(info);
+  if (level < 0 && means_damage(info->err->msg_code)) escape_jpeg_error(info);
 }
 
 void on_progress(j_common_ptr info) {
@@ -81,7 +70,7 @@ class JpegReader {
  public:
   JpegReader() {
     info_.err = jpeg_std_error(&errors_.base);
-    errors_.base.error_exit = on_error;
+    errors_.base.error_exit = escape_jpeg_error;
     errors_.base.emit_message = on_message;
     progress_.progress_monitor = on_progress;
   }

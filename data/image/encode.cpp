@@ -14,27 +14,16 @@
 #include <spng.h>
 
 #include "core/base/errors.h"
+#include "data/image/jpeg_errors.h"
 
 namespace triptych {
 namespace {
-
-struct JpegErrors {
-  jpeg_error_mgr base;  // first: libjpeg hands back a pointer to it
-  std::jmp_buf escape;
-  char message[JMSG_LENGTH_MAX];
-};
-
-[[noreturn]] void on_error(j_common_ptr info) {
-  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  info->err->format_message(info, errors->message);
-  std::longjmp(errors->escape, 1);
-}
 
 class JpegWriter {
  public:
   JpegWriter() {
     info_.err = jpeg_std_error(&errors_.base);
-    errors_.base.error_exit = on_error;
+    errors_.base.error_exit = escape_jpeg_error;
   }
   ~JpegWriter() {
     jpeg_destroy_compress(&info_);

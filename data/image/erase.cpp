@@ -7,7 +7,7 @@
 namespace triptych {
 namespace {
 
-constexpr int kTries = 10;
+constexpr int kEraseTries = 10;
 
 std::uint8_t byte_of(double value) {
   return static_cast<std::uint8_t>(std::clamp(std::nearbyint(255 * value), 0.0, 255.0));
@@ -18,7 +18,7 @@ std::uint8_t byte_of(double value) {
 std::optional<Box> draw_erasing(const ErasingConfig& config, Size view, RandomStream& draws) {
   if (draws.uniform() >= config.probability) return {};
   const double area = static_cast<double>(view.width) * view.height;
-  for (int attempt = 0; attempt < kTries; ++attempt) {
+  for (int attempt = 0; attempt < kEraseTries; ++attempt) {
     const double box_area = area * draws.uniform(config.area[0], config.area[1]);
     const double ratio = std::exp(draws.uniform(std::log(config.ratio[0]), std::log(config.ratio[1])));
     const double height = std::nearbyint(std::sqrt(box_area * ratio));

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "core/base/errors.h"
+#include "core/base/strings.h"
 
 namespace triptych {
 namespace {
@@ -29,10 +30,6 @@ constexpr Special kSpecials[] = {{"[PAD]", BertWordPiece::kPad},
                                  {"[MASK]", BertWordPiece::kMask}};
 
 // Looks strings up by a part of another, without a copy.
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
 using PieceIds = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
 std::uint32_t category(char32_t c) {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "core/base/errors.h"
+#include "core/base/strings.h"
 #include "data/text/clip_clean.h"
 
 namespace triptych {
@@ -58,10 +59,6 @@ std::string read_gzip(const std::filesystem::path& path, std::ptrdiff_t lines) {
 }
 
 // Looks strings up by a part of another, without a copy.
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
 using SymbolIds = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
 }  // namespace

@@ -210,7 +210,7 @@ std::u32string replace_characters(std::u32string_view text) {
   return out;
 }
 
-bool is_control(char32_t code) {
+bool is_removed_control(char32_t code) {
   return code < 9 || code == 0xb || (code >= 0xe && code < 0x20) || code == 0x7f ||
          (code >= 0x206a && code <= 0x206f) || code == 0xfeff || (code >= 0xfff9 && code <= 0xfffc);
 }
@@ -228,7 +228,7 @@ std::u32string drop_controls(std::u32string_view text) {
   std::u32string out;
   for (std::size_t at = 0; at < text.size();) {
     const auto escape = terminal_escape(text.substr(at));
-    if (escape == 0 && !is_control(text[at])) out += text[at];
+    if (escape == 0 && !is_removed_control(text[at])) out += text[at];
     at += std::max<std::size_t>(escape, 1);
   }
   return out;

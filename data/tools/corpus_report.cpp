@@ -15,8 +15,8 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kPiece = 64, kWave = 64;  // records of a thread's piece, pieces between two joins
-constexpr std::size_t kMostReasons = 200;        // told apart; a reason may hold a value of the record
+constexpr std::int64_t kReportPiece = 64, kReportWave = 64;  // records of a thread's piece, pieces between two joins
+constexpr std::size_t kMostReasons = 200;                    // told apart; a reason may hold a value of the record
 constexpr std::size_t kMostOfGroup = 10;
 
 void count_reason(const std::string& reason, std::int64_t count, CorpusReport& report) {
@@ -83,11 +83,12 @@ CorpusReport report_corpus(const Corpus& corpus, const ReportRequest& request) {
   CorpusReport empty;
   empty.label_counts.resize(corpus.class_names().size());
   auto all = empty;
-  for (auto wave = request.first; wave < last; wave += kPiece * kWave) {  // so that memory is that of one wave
-    const auto pieces = std::min(kWave, (last - wave + kPiece - 1) / kPiece);
+  for (auto wave = request.first; wave < last;
+       wave += kReportPiece * kReportWave) {  // so that memory is that of one wave
+    const auto pieces = std::min(kReportWave, (last - wave + kReportPiece - 1) / kReportPiece);
     std::vector<CorpusReport> reports(static_cast<std::size_t>(pieces), empty);
     parallel_for(pieces, request.threads, [&](std::int64_t piece) {
-      const auto begin = wave + piece * kPiece, end = std::min(begin + kPiece, last);
+      const auto begin = wave + piece * kReportPiece, end = std::min(begin + kReportPiece, last);
       for (auto i = begin; i < end; ++i) add_record(corpus, i, request, reports[static_cast<std::size_t>(piece)]);
     });
     for (auto& report : reports) append(all, std::move(report));

@@ -20,7 +20,7 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kWave = 4096;  // records judged between two walks
+constexpr std::int64_t kFilterWave = 4096;  // records judged between two walks
 constexpr std::size_t kExamples = 5;
 
 template <class... Rules>
@@ -74,8 +74,8 @@ class Filter {
   FilterResult run() {
     KeepBitsBuilder bits(corpus_.size());
     std::vector<Judged> wave;
-    for (std::int64_t begin = 0; begin < corpus_.size(); begin += kWave) {
-      const auto count = std::min(kWave, corpus_.size() - begin);
+    for (std::int64_t begin = 0; begin < corpus_.size(); begin += kFilterWave) {
+      const auto count = std::min(kFilterWave, corpus_.size() - begin);
       wave.assign(static_cast<std::size_t>(count), {});
       parallel_for(count, request_.threads,
                    [&](std::int64_t i) { wave[static_cast<std::size_t>(i)] = judge(begin + i); });
@@ -98,8 +98,8 @@ class Filter {
   /// Calls body(i) for every record that can be read, on all threads.
   template <class Body>
   void for_each_record(const Corpus& corpus, const std::string& what, Body&& body) const {
-    for (std::int64_t begin = 0; begin < corpus.size(); begin += kWave) {
-      const auto count = std::min(kWave, corpus.size() - begin);
+    for (std::int64_t begin = 0; begin < corpus.size(); begin += kFilterWave) {
+      const auto count = std::min(kFilterWave, corpus.size() - begin);
       parallel_for(count, request_.threads, [&](std::int64_t i) {
         try {
           body(i, corpus.read(begin + i));

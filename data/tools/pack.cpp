@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-constexpr std::int64_t kWave = 256;  // records in memory at a time
+constexpr std::int64_t kPackWave = 256;  // records in memory at a time
 
 /// One record as members of a shard, or why it is left out.
 struct Packed {
@@ -215,8 +215,8 @@ class Packer {
   bool write_shard(const fs::path& path, std::int64_t first, std::int64_t last) {
     std::optional<TarFile> tar;
     std::vector<Packed> wave;
-    for (auto begin = first; begin < last; begin += kWave) {
-      const auto count = std::min(kWave, last - begin);
+    for (auto begin = first; begin < last; begin += kPackWave) {
+      const auto count = std::min(kPackWave, last - begin);
       wave.assign(static_cast<std::size_t>(count), {});
       parallel_for(count, request_.threads, [&](std::int64_t i) {
         wave[static_cast<std::size_t>(i)] = pack_record(corpus_, begin + i, request_);

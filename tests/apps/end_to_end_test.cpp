@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/apps/run_json.h"
 #include "tests/apps/tiny_run.h"
 
 namespace triptych {
@@ -12,12 +13,6 @@ namespace {
 using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
-
-json run_json(const std::string& command) {
-  const auto outcome = run_shell(command + " --format json");
-  EXPECT_EQ(outcome.code, 0) << command << "\n" << outcome.err;
-  return json::parse(outcome.out, nullptr, false);
-}
 
 std::vector<double> losses(const std::filesystem::path& metrics) {
   std::vector<double> values;

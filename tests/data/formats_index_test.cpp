@@ -13,6 +13,7 @@
 #include "data/formats/index_file.h"
 #include "data/formats/record_error.h"
 #include "data/formats/shard_index.h"
+#include "tests/data/read_outcome.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/tar_writer.h"
 #include "tests/support/temp_dir.h"
@@ -235,15 +236,6 @@ TEST(IndexFileTest, AnIndexThatCannotBeWrittenStaysInMemory) {
 }
 
 // ---- shards that change while they are read ------------------------------------------------------------------------
-
-std::string reason_of(const Corpus& corpus, std::int64_t index) {
-  try {
-    corpus.read(index);
-  } catch (const RecordError& error) {
-    return error.reason();
-  }
-  return "";
-}
 
 TEST(ChangedShardTest, ACutShardIsNoticedAndKillsNobody) {
   const TempDir folder;

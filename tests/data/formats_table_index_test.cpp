@@ -13,6 +13,7 @@
 #include "data/formats/record_error.h"
 #include "data/formats/row_index.h"
 #include "data/formats/zip_index.h"
+#include "tests/data/read_outcome.h"
 #include "tests/support/corpus_configs.h"
 #include "tests/support/tar_writer.h"
 #include "tests/support/temp_dir.h"
@@ -29,23 +30,6 @@ std::string table_of(int rows, const std::string& word = "caption") {
   std::string table = "image,caption\n";
   for (int i = 0; i < rows; ++i) table += "x.png," + word + " " + std::to_string(i) + "\n";
   return table;
-}
-
-CorpusConfig csv_corpus(const TempDir& dir, const std::string& table) {
-  write_test_file(dir / "x.png", "picture");
-  write_test_file(dir / "t.csv", table);
-  auto config = text_corpus(dir / "t.csv");
-  config.format = "csv";
-  return config;
-}
-
-std::string reason_of(const Corpus& corpus, std::int64_t index) {
-  try {
-    corpus.read(index);
-  } catch (const RecordError& error) {
-    return error.reason();
-  }
-  return "";
 }
 
 bool built(const TempDir& dir) {

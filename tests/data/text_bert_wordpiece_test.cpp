@@ -21,7 +21,7 @@ namespace {
 using Ids = std::vector<std::int64_t>;
 const std::string kVocabulary = source_path("assets/bert_vocab.txt");
 
-const BertWordPiece& tokenizer() {
+const BertWordPiece& bert() {
   static const BertWordPiece shared(kVocabulary, BertWordPiece::End::kSep);
   return shared;
 }
@@ -55,8 +55,7 @@ TEST(BertWordPiece, GoldenIds) {
   const auto texts = golden.texts("text");
   const auto ids = golden.lists("bert.wordpiece");
   ASSERT_EQ(texts.size(), 300u);
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    EXPECT_EQ(tokenizer().encode(texts[i]), ids[i]) << i << ": " << texts[i];
+  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(bert().encode(texts[i]), ids[i]) << i << ": " << texts[i];
 }
 
 // A whole-word lower case would make the final sigma, and special tokens would be text: two golden rows tell.
@@ -66,20 +65,20 @@ TEST(BertWordPiece, DiffersFromPlainWordPieceWhereTheLibraryDoes) {
   const auto plain = golden.lists("bert.wordpiece_plain");
   std::vector<std::size_t> different;
   for (std::size_t i = 0; i < texts.size(); ++i)
-    if (tokenizer().encode(texts[i]) != plain[i]) different.push_back(i);
+    if (bert().encode(texts[i]) != plain[i]) different.push_back(i);
   EXPECT_EQ(different, (std::vector<std::size_t>{192, 256}));
 }
 
 TEST(BertWordPiece, RowsAreStartedEndedPaddedAndCut) {
-  const Ids cat = tokenizer().encode("a cat");
+  const Ids cat = bert().encode("a cat");
   ASSERT_EQ(cat, (Ids{1037, 4937}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 6), (Ids{101, 1037, 4937, 102, 0, 0}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 4), (Ids{101, 1037, 4937, 102}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 3), (Ids{101, 1037, 102}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 2), (Ids{101, 102}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 1), (Ids{101}));
-  EXPECT_EQ(row_of(tokenizer(), "", 3), (Ids{101, 102, 0}));
-  EXPECT_EQ(row_of(tokenizer(), "a cat", 0), Ids{});
+  EXPECT_EQ(row_of(bert(), "a cat", 6), (Ids{101, 1037, 4937, 102, 0, 0}));
+  EXPECT_EQ(row_of(bert(), "a cat", 4), (Ids{101, 1037, 4937, 102}));
+  EXPECT_EQ(row_of(bert(), "a cat", 3), (Ids{101, 1037, 102}));
+  EXPECT_EQ(row_of(bert(), "a cat", 2), (Ids{101, 102}));
+  EXPECT_EQ(row_of(bert(), "a cat", 1), (Ids{101}));
+  EXPECT_EQ(row_of(bert(), "", 3), (Ids{101, 102, 0}));
+  EXPECT_EQ(row_of(bert(), "a cat", 0), Ids{});
 }
 
 TEST(BertWordPiece, WithoutSepTheRowIsFilledByPieces) {
@@ -91,26 +90,25 @@ TEST(BertWordPiece, WithoutSepTheRowIsFilledByPieces) {
 }
 
 TEST(BertWordPiece, LongWordsAreUnknownAsAWhole) {
-  EXPECT_EQ(tokenizer().encode(std::string(101, 'a')), Ids{BertWordPiece::kUnknown});
-  EXPECT_GT(tokenizer().encode(std::string(100, 'a')).size(), 1u);
+  EXPECT_EQ(bert().encode(std::string(101, 'a')), Ids{BertWordPiece::kUnknown});
+  EXPECT_GT(bert().encode(std::string(100, 'a')).size(), 1u);
   std::string accents;  // counted after marks are gone
   for (int i = 0; i < 100; ++i) accents += "e\u0301";
-  EXPECT_NE(tokenizer().encode(accents), Ids{BertWordPiece::kUnknown});
-  EXPECT_EQ(tokenizer().encode("x\u20ac\u20acq\u2603 a"),
-            (Ids{BertWordPiece::kUnknown, 1037}));  // one part is in no piece
+  EXPECT_NE(bert().encode(accents), Ids{BertWordPiece::kUnknown});
+  EXPECT_EQ(bert().encode("x\u20ac\u20acq\u2603 a"), (Ids{BertWordPiece::kUnknown, 1037}));  // one part is in no piece
 }
 
 TEST(BertWordPiece, InvalidBytesVanish) {
-  EXPECT_EQ(tokenizer().encode("a c\xff\xfe"
-                               "at"),
-            tokenizer().encode("a cat"));
-  EXPECT_EQ(tokenizer().encode("cat \xe4\xb8"), tokenizer().encode("cat"));
-  EXPECT_EQ(tokenizer().encode("\xed\xa0\x80"), Ids{});
+  EXPECT_EQ(bert().encode("a c\xff\xfe"
+                          "at"),
+            bert().encode("a cat"));
+  EXPECT_EQ(bert().encode("cat \xe4\xb8"), bert().encode("cat"));
+  EXPECT_EQ(bert().encode("\xed\xa0\x80"), Ids{});
   RandomStream draws(random_key(4, Purpose::kTest));
   for (int trial = 0; trial < 3000; ++trial) {
     std::string text;
     for (auto n = draws.below(60); n > 0; --n) text += static_cast<char>(draws.below(256));
-    for (const auto id : tokenizer().encode(text)) ASSERT_TRUE(id >= 0 && id < tokenizer().vocabulary_size());
+    for (const auto id : bert().encode(text)) ASSERT_TRUE(id >= 0 && id < bert().vocabulary_size());
   }
 }
 
@@ -122,7 +120,7 @@ TEST(BertWordPiece, SpansAreInOrderAndOnCharacterBoundaries) {
     std::set<std::uint32_t> boundaries = {0};
     for (const auto& c : decode_utf8(text)) boundaries.insert(c.source.end);
     ByteSpan before{0, 0};
-    const auto pieces = tokenizer().pieces(decode_utf8(text));
+    const auto pieces = bert().pieces(decode_utf8(text));
     for (const auto& [id, source] : pieces) {
       ASSERT_LT(source.begin, source.end) << text;
       ASSERT_LE(source.end, text.size()) << text;
@@ -133,7 +131,7 @@ TEST(BertWordPiece, SpansAreInOrderAndOnCharacterBoundaries) {
     }
     Ids ids;
     for (const auto& piece : pieces) ids.push_back(piece.id);
-    ASSERT_EQ(ids, tokenizer().encode(text));
+    ASSERT_EQ(ids, bert().encode(text));
   }
   EXPECT_GT(seen, 20'000u);
 }
@@ -144,7 +142,7 @@ TEST(BertWordPiece, PiecesSpellTheirBytes) {
   std::size_t compared = 0;
   for (const auto& text : golden.texts("text")) {
     if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) < 32; })) continue;
-    for (const auto& [id, source] : tokenizer().pieces(decode_utf8(text))) {
+    for (const auto& [id, source] : bert().pieces(decode_utf8(text))) {
       auto bytes = text.substr(source.begin, source.end - source.begin);
       auto piece = vocabulary()[static_cast<std::size_t>(id)];
       if (id == BertWordPiece::kUnknown && bytes != piece) continue;
@@ -176,18 +174,18 @@ TEST(BertWordPiece, TakesTheLongestPieces) {
       rest.erase(0, size);
       expected.push_back(id);
     }
-    ASSERT_EQ(tokenizer().encode(word), expected) << word;
+    ASSERT_EQ(bert().encode(word), expected) << word;
   }
 }
 
 TEST(BertWordPiece, AMegabyteTakesNoQuadraticTime) {
   const std::clock_t start = std::clock();
-  EXPECT_EQ(tokenizer().encode(std::string(1 << 20, 'x')), Ids{BertWordPiece::kUnknown});
+  EXPECT_EQ(bert().encode(std::string(1 << 20, 'x')), Ids{BertWordPiece::kUnknown});
   std::string words, tokens;
   while (words.size() < (1 << 20)) words += "unaffable ", tokens += "[";
-  EXPECT_GT(tokenizer().encode(words).size(), 200'000u);
-  EXPECT_GT(tokenizer().encode(tokens).size(), 100'000u);
-  EXPECT_EQ(row_of(tokenizer(), words, 25).back(), BertWordPiece::kSep);
+  EXPECT_GT(bert().encode(words).size(), 200'000u);
+  EXPECT_GT(bert().encode(tokens).size(), 100'000u);
+  EXPECT_EQ(row_of(bert(), words, 25).back(), BertWordPiece::kSep);
   EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
 }
 

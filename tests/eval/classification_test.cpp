@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/base/random_key.h"
 #include "core/eval/class_match.h"
 #include "core/eval/classify.h"
 #include "core/eval/evaluator_table.h"
@@ -19,13 +18,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using Names = std::vector<std::vector<std::string>>;
-
-at::Tensor random_units(std::int64_t rows, std::int64_t width, std::uint64_t what) {
-  RandomStream draws(random_key(9, Purpose::kTest, {what}));
-  auto values = at::empty({rows, width}, at::kFloat);
-  for (std::int64_t i = 0; i < rows * width; ++i) values.data_ptr<float>()[i] = static_cast<float>(draws.normal());
-  return values / values.norm(2, {-1}, true);
-}
 
 template <class Make>
 std::vector<Metric> evaluate(Make&& make, const Encoders& encoders, int ranks, std::int64_t batch,

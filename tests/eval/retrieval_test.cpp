@@ -3,19 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include "core/base/random_key.h"
 #include "tests/eval/toy_corpus.h"
 #include "tests/support/thread_ranks.h"
 
 namespace triptych {
 namespace {
-
-at::Tensor random_units(std::int64_t rows, std::int64_t width, std::uint64_t what) {
-  RandomStream draws(random_key(7, Purpose::kTest, {what}));
-  auto values = at::empty({rows, width}, at::kFloat);
-  for (std::int64_t i = 0; i < rows * width; ++i) values.data_ptr<float>()[i] = static_cast<float>(draws.normal());
-  return values / values.norm(2, {-1}, true);
-}
 
 std::vector<std::string> numbered(std::int64_t count) {
   std::vector<std::string> texts;

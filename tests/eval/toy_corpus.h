@@ -12,11 +12,20 @@
 #include <vector>
 
 #include "core/base/errors.h"
+#include "core/base/random_key.h"
 #include "core/eval/evaluator.h"
 #include "data/corpus.h"
 #include "data/text/tokenizer.h"
 
 namespace triptych {
+
+/// Rows of length 1, the same for the same `what`. fp32 [rows, width].
+inline at::Tensor random_units(std::int64_t rows, std::int64_t width, std::uint64_t what) {
+  RandomStream draws(random_key(7, Purpose::kTest, {what}));
+  auto values = at::empty({rows, width}, at::kFloat);
+  for (std::int64_t i = 0; i < rows * width; ++i) values.data_ptr<float>()[i] = static_cast<float>(draws.normal());
+  return values / values.norm(2, {-1}, true);
+}
 
 inline constexpr std::int64_t kToyImageSize = 8;
 inline constexpr std::int64_t kToyContext = 16;

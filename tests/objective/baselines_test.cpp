@@ -12,8 +12,6 @@
 namespace triptych {
 namespace {
 
-constexpr double kClose = 1e-11;
-
 TEST(CrossEntropyObjective, EveryNumberOfRanksAndMicroBatch) {
   const Batch batch = global_batch(/*labelled=*/true);
   Classifier model(make_image_tower(tiny_model(), std::nullopt, Initializer(kSeed, "visual")), 6, Initializer(kSeed));

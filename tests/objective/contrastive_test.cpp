@@ -13,8 +13,6 @@
 namespace triptych {
 namespace {
 
-constexpr double kClose = 1e-11;
-
 /// The whole batch in one piece: towers, plain formula, one backward.
 StepResult reference(const ModelConfig& config, const Batch& batch, const at::Tensor& labels_B,
                      const at::Tensor& mixed_target = {}) {

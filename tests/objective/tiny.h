@@ -15,6 +15,7 @@ namespace triptych {
 
 inline constexpr std::uint64_t kSeed = 3;
 inline constexpr std::int64_t kRows = 12;  ///< of the global batch
+inline constexpr double kClose = 1e-11;    ///< losses and gradients in fp64, computed in another order
 
 inline ModelConfig tiny_model(double drop_path = 0) {
   VitConfig image;
