@@ -1,11 +1,14 @@
 # How every target of the project is compiled, and the two functions that declare one:
-#   triptych_library(NAME SOURCES ... LIBS ... [TORCH] [PLAIN ...])   static library; TORCH = ATen headers, precompiled
+#   triptych_library(NAME SOURCES ... LIBS ... [TORCH] [PLAIN ...] [ALONE ...])   static library; TORCH = ATen headers,
+#     precompiled
 #   triptych_test(NAME SOURCES ... LIBS ... [TORCH] [PLAIN ...] [LABELS ...] [RANKS n])   GoogleTest binary, run by
 #     mpirun if RANKS
-# PLAIN are sources of a TORCH target that see no tensor: the precompiled header would cost them 3 s each.
+# PLAIN are sources of a TORCH target that see no tensor: the precompiled header would cost them 3 s each. ALONE are
+# sources with compile options of their own.
 
 option(TRIPTYCH_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
 option(TRIPTYCH_LIBFUZZER "Fuzz targets for libFuzzer (clang++)" OFF)
+set(TRIPTYCH_BATCH 1 CACHE STRING "Sources that are compiled together, so that they share headers and templates")
 
 # -fPIC by hand for everything: CMake gives executables -fPIE, and GCC then ignores the shared precompiled header.
 add_compile_options(-fPIC -Winvalid-pch)
@@ -21,8 +24,7 @@ set(TRIPTYCH_WARNINGS -Wall -Wextra -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # The compiler that counts. g++ 12 reports -Wrestrict inside std::string's operator+ at -O2 (GCC bug 105651).
   list(APPEND TRIPTYCH_WARNINGS -Werror -Wno-restrict)
-  # Sources are compiled in batches there, through #include, which makes g++ take each for a header.
-  if(CMAKE_UNITY_BUILD)
+  if(TRIPTYCH_BATCH GREATER 1)  # g++ takes a source that is included for a header
     list(APPEND TRIPTYCH_WARNINGS -Wno-subobject-linkage)
   endif()
 endif()
@@ -62,6 +64,30 @@ if(TRIPTYCH_TESTS)
     LIBS LibTorch::torch_cpu GTest::gmock OPTIONS ${TRIPTYCH_TEST_OPTIMISATION})
 endif()
 
+# Batches of about TRIPTYCH_BATCH sources: files that include them. Not CMake's own unity build, because that writes the
+# clone's path into them, and ccache would not know them in another clone.
+function(triptych_batches result name)
+  list(LENGTH ARGN count)
+  math(EXPR batches "(${count} + ${TRIPTYCH_BATCH} - 1) / ${TRIPTYCH_BATCH}")
+  if(TRIPTYCH_BATCH LESS_EQUAL 1 OR batches EQUAL 0)
+    set(${result} ${ARGN} PARENT_SCOPE)
+    return()
+  endif()
+  file(RELATIVE_PATH folder "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  set(files "")
+  foreach(batch RANGE 1 ${batches})
+    math(EXPR first "(${batch} - 1) * ${count} / ${batches}")
+    math(EXPR length "${batch} * ${count} / ${batches} - ${first}")
+    list(SUBLIST ARGN ${first} ${length} sources)
+    list(TRANSFORM sources REPLACE "(.+)" "#include \"${folder}/\\1\"")
+    list(JOIN sources "\n" text)
+    set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}_${batch}.cpp")
+    file(CONFIGURE OUTPUT "${file}" CONTENT "${text}\n")
+    list(APPEND files "${file}")
+  endforeach()
+  set(${result} ${files} PARENT_SCOPE)
+endfunction()
+
 function(triptych_settings target pch)
   target_include_directories(${target} PUBLIC "${CMAKE_SOURCE_DIR}")
   target_compile_options(${target} PRIVATE ${TRIPTYCH_WARNINGS})
@@ -72,9 +98,11 @@ function(triptych_settings target pch)
 endfunction()
 
 function(triptych_library name)
-  cmake_parse_arguments(L "TORCH" "" "SOURCES;PLAIN;LIBS" ${ARGN})
-  add_library(${name} STATIC ${L_SOURCES} ${L_PLAIN})
-  set_source_files_properties(${L_PLAIN} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  cmake_parse_arguments(L "TORCH" "" "SOURCES;PLAIN;ALONE;LIBS" ${ARGN})
+  triptych_batches(sources ${name} ${L_SOURCES})
+  triptych_batches(plain ${name}_plain ${L_PLAIN})
+  add_library(${name} STATIC ${sources} ${plain} ${L_ALONE})
+  set_source_files_properties(${plain} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   if(L_TORCH)
     triptych_settings(${name} triptych_pch)
     target_link_libraries(${name} PUBLIC LibTorch::torch_cpu)
@@ -86,9 +114,11 @@ endfunction()
 
 function(triptych_test name)
   cmake_parse_arguments(T "TORCH" "RANKS" "SOURCES;PLAIN;LIBS;LABELS" ${ARGN})
-  add_executable(${name} ${T_SOURCES})
+  triptych_batches(sources ${name} ${T_SOURCES})
+  add_executable(${name} ${sources})
   if(T_PLAIN)
-    add_library(${name}_plain OBJECT ${T_PLAIN})
+    triptych_batches(plain ${name}_plain ${T_PLAIN})
+    add_library(${name}_plain OBJECT ${plain})
     triptych_settings(${name}_plain triptych_test_pch)
     target_compile_options(${name}_plain PRIVATE ${TRIPTYCH_TEST_OPTIMISATION})
     target_link_libraries(${name}_plain PRIVATE triptych_test_paths ${T_LIBS} GTest::gtest GTest::gmock)

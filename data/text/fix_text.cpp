@@ -19,12 +19,6 @@ namespace {
 
 constexpr int kMostRounds = 16;  // ftfy has no bound; a text that was spoilt more often is not worth quadratic time
 
-// Windows-1252 at 0x80 to 0x9f; 0 where it has no character and the byte stands for the control of its number.
-constexpr std::array<char16_t, 32> kWindows1252 = {0x20ac, 0,      0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021,
-                                                   0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017d, 0,
-                                                   0,      0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
-                                                   0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0,      0x017e, 0x0178};
-
 std::u32string wide_of(std::string_view text) {
   std::u32string wide;
   for (const auto& character : decode_utf8(text)) wide += character.code;

@@ -2,7 +2,6 @@
 #include "data/text/html_entities.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 
 #include "data/text/characters.h"
@@ -20,12 +19,6 @@ constexpr Entity kEntities[] = {
 
 constexpr std::size_t kLongestName = 32;  // characters of a word that is looked up, the semicolon apart
 
-// What the numbers 0x80 .. 0x9f stand for: Windows-1252, and themselves where it has a hole.
-constexpr std::array<char32_t, 32> kWindows1252 = {0x20ac, 0x81,   0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021,
-                                                   0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8d,   0x017d, 0x8f,
-                                                   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
-                                                   0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0x9d,   0x017e, 0x0178};
-
 const Entity* find(std::string_view name) {
   const auto* end = std::end(kEntities);
   const auto* at = std::lower_bound(std::begin(kEntities), end, name,
@@ -40,7 +33,7 @@ bool vanishes(char32_t code) {
 }
 
 void append_number(char32_t code, std::string& out) {
-  if (code >= 0x80 && code <= 0x9f) return append_utf8(kWindows1252[code - 0x80], out);
+  if (code >= 0x80 && code <= 0x9f && kWindows1252[code - 0x80] != 0) code = kWindows1252[code - 0x80];
   if (code == 0 || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) return append_utf8(0xfffd, out);
   if (!vanishes(code)) append_utf8(code, out);
 }
