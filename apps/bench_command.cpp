@@ -86,7 +86,8 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   }
   Launch launch({.device = config.train.device, .timeout_s = config.train.timeout_s});
   start_log(launch.place().rank, launch.place().size);
-  for (const auto& warning : prepare_computation(config.train, launch.place())) log_warning(warning);
+  const auto warnings = prepare_computation(config.train, launch.place(), launch.comm());
+  if (launch.place().rank == 0) log_warnings(warnings);
   Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
   std::vector<std::int64_t> rows = {256, 1024, 2048};
   if (arguments.batch > 0) rows = {arguments.batch};

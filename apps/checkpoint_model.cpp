@@ -47,12 +47,23 @@ TrainConfig saved_config(const fs::path& path, const std::vector<std::string>& c
   return load_train_config(file, changes);
 }
 
+void check_classes(const ChosenCheckpoint& checkpoint, const std::vector<std::string>& class_names) {
+  if (class_names_hash(class_names) == checkpoint.manifest.class_names_xxh64) return;
+  throw CheckpointError(checkpoint.folder.string() + ": the training corpora name other classes now (" +
+                        std::to_string(class_names.size()) +
+                        ", or in another order) than when this checkpoint was written, so that its label numbers mean "
+                        "something else; put the class lists back (classes.json in the run directory holds them)");
+}
+
 CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path& checkpoint, at::Device device,
                                       bool with_labels) {
   CheckpointModel model;
   DataConfig data = config.data;
   // Without a label table the corpora need not exist here: a model can be evaluated where it was not trained.
-  if (!with_labels && !has_label_head(config.objective)) data.corpora.clear();
+  if (!with_labels && !has_label_head(config.objective)) {
+    data.corpora.clear();
+    data.epoch.reset();  // it may name a corpus
+  }
   model.facts = CorpusSet(data).facts(config.train.global_batch);
   ModelConfig towers = config.model;
   towers.init_from = {};  // the checkpoint's weights replace whatever training began with

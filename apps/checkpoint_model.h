@@ -27,6 +27,10 @@ struct CheckpointModel {
   CorpusFacts facts;  ///< labels only where `with_labels`
   std::unique_ptr<Objective> objective;
 };
+/// Throws CheckpointError when `class_names` are not those that the checkpoint was trained with: label numbers would
+/// mean other classes.
+void check_classes(const ChosenCheckpoint& checkpoint, const std::vector<std::string>& class_names);
+
 /// Builds the objective of `config` on `device` and gives it the checkpoint's weights. `with_labels`: opens the
 /// training corpora for their label table; objectives with a classification head need it. Throws ConfigError,
 /// CheckpointError.

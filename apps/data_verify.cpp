@@ -29,12 +29,7 @@ std::string share_text(const std::string& corpus, const CorpusReport& report) {
 
 std::unique_ptr<Corpus> open_on_all_ranks(const CorpusConfig& config, Launch& launch) {
   std::unique_ptr<Corpus> corpus;
-  agreed(launch.comm(), [&] {
-    if (launch.place().local_rank == 0) corpus = open_corpus(config);  // one of a machine writes the index
-  });
-  agreed(launch.comm(), [&] {
-    if (!corpus) corpus = open_corpus(config);
-  });
+  first_of_host_first(launch.comm(), launch.place().local_rank == 0, [&] { corpus = open_corpus(config); });
   return corpus;
 }
 
@@ -45,11 +40,14 @@ Json verify_corpus(const DataCommand& command, const CorpusConfig& config, Launc
   const auto first = corpus->size() * comm.rank() / comm.size(),
              last = corpus->size() * (comm.rank() + 1) / comm.size();
   const RecordProgress progress("verifying " + config.name, last - first);
-  const auto report = report_corpus(*corpus, {.first = first,
-                                              .last = last,
-                                              .decoding = command.config.data.decode,
-                                              .threads = command.threads(launch.place().local_size),
-                                              .progress = progress});
+  CorpusReport report;
+  agreed_at_length(comm, [&] {  // ranks may finish hours apart
+    report = report_corpus(*corpus, {.first = first,
+                                     .last = last,
+                                     .decoding = command.config.data.decode,
+                                     .threads = command.threads(launch.place().local_size),
+                                     .progress = progress});
+  });
   progress.end();
   std::int64_t records = 0, unusable = 0;
   for (const auto& text : comm.all_gather_text(share_text(config.name, report))) {

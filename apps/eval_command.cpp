@@ -58,19 +58,11 @@ std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArgu
   return chosen;
 }
 
-/// Opens the evaluators: where there are several ranks, the first of a host may have to write index files for the
-/// others.
 std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries, const DataConfig& data,
                                                         const Place& place, Collectives& comm) {
   std::vector<std::unique_ptr<Evaluator>> evaluators;
-  const auto open = [&] {
+  first_of_host_first(comm, place.local_rank == 0, [&] {
     for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, data));
-  };
-  agreed_at_length(comm, [&] {
-    if (place.local_rank == 0) open();
-  });
-  agreed(comm, [&] {
-    if (place.local_rank != 0) open();
   });
   return evaluators;
 }
@@ -99,7 +91,8 @@ ExitCode run_command(const EvalArguments& arguments) {
   const auto& place = launch.place();
   auto& comm = launch.comm();
   start_log(place.rank, place.size);
-  for (const auto& warning : prepare_computation(measured.train, place)) log_warning(warning);
+  const auto warnings = prepare_computation(measured.train, place, comm);
+  if (place.rank == 0) log_warnings(warnings);
 
   ChosenCheckpoint checkpoint;
   checkpoint.folder = on_root(comm, [&] {
@@ -110,10 +103,11 @@ ExitCode run_command(const EvalArguments& arguments) {
   bool with_labels = false;
   for (const auto& evaluator : evaluators) with_labels = with_labels || evaluator->needs().classify;
   CheckpointModel model;
-  agreed(comm, [&] {
+  first_of_host_first(comm, place.local_rank == 0, [&] {
     // The run may have been changed since this checkpoint.
     const auto trained = saved_config(checkpoint.folder);
     model = load_checkpoint_model(trained, checkpoint.folder, at::Device(place.device), with_labels);
+    if (!model.facts.class_names.empty()) check_classes(checkpoint, model.facts.class_names);
     for (const auto& evaluator : evaluators) {
       check_served(*evaluator, model.objective->encoders(), tag_of(trained.objective));
       evaluator->check_labels(model.facts.class_names);
@@ -134,7 +128,7 @@ ExitCode run_command(const EvalArguments& arguments) {
     log_info("evaluating " + evaluator->name());
     const auto metrics = evaluator->run(model.objective->encoders(), scope);
     for (const auto& [name, value] : metrics) {
-      if (name != "unusable" || value == 0) continue;
+      if (name != "unusable" || value == 0 || place.rank != 0) continue;
       log_warning("eval " + evaluator->name() + ": " + number_text(value) +
                   " records could not be read and are left out of its numbers; `triptych data verify` names them");
     }

@@ -144,6 +144,7 @@ Json inspect_checkpoint(const fs::path& folder) {
           {"instruction_set", manifest.instruction_set},
           {"config_xxh64", manifest.config_xxh64},
           {"corpus_fingerprint", manifest.corpus_fingerprint},
+          {"class_names_xxh64", manifest.class_names_xxh64},
           {"model", parameter_table(model)},
           {"files", files},
           {"log_lengths", logs}};

@@ -24,6 +24,9 @@ ExitCode run_command(const TrainArguments& arguments) {
     if (environment_rank() <= 0) print_text(request.config_text);
     return ExitCode::kDone;
   }
+  if (arguments.dry_run && (arguments.resume != TrainArguments().resume || !arguments.allow_change.empty())) {
+    throw ConfigError("train: --dry-run looks at no checkpoint, so --resume and --allow-change do nothing with it");
+  }
   std::optional<StopSignal> signal;  // from here on: a run that is asked to stop while it starts stops in good order
   if (!arguments.dry_run) signal.emplace();
   Launch launch({.device = request.config.train.device, .timeout_s = request.config.train.timeout_s});

@@ -53,6 +53,7 @@ std::vector<std::int64_t> block_quotas(const std::vector<double>& weights) {
 }
 
 std::vector<std::int64_t> whole_quotas(const std::vector<double>& weights, std::int64_t total) {
+  if (weights.empty()) throw std::logic_error("whole_quotas: nothing to share among");
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   std::vector<std::int64_t> quotas;
   std::vector<double> remainders;

@@ -17,7 +17,14 @@ VisibleGpus visible_gpus() {
 
 std::string gpu_identity(int index) {
   const auto& uuid = at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(index))->uuid;
-  return {uuid.bytes, sizeof uuid.bytes};
+  std::string hex;
+  for (const char byte : uuid.bytes) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    const auto value = static_cast<unsigned char>(byte);
+    hex += kDigits[value >> 4];
+    hex += kDigits[value & 15];
+  }
+  return hex;
 }
 
 void add_nccl(c10d::ProcessGroup& group, const c10::intrusive_ptr<c10d::Store>& store, int index,

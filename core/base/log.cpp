@@ -132,6 +132,9 @@ void log_info(const std::string& message) {
 void log_warning(const std::string& message) {
   say(spdlog::level::warn, "warning: ", message);
 }
+void log_warnings(const std::vector<std::string>& messages) {
+  for (const auto& message : messages) log_warning(message);
+}
 void log_error(const std::string& message) {
   say(spdlog::level::err, "error: ", message);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace triptych {
 
@@ -16,6 +17,7 @@ void close_log_file();
 
 void log_info(const std::string& message);
 void log_warning(const std::string& message);
+void log_warnings(const std::vector<std::string>& messages);
 void log_error(const std::string& message);
 
 /// The progress line, rank 0 only. On a terminal it is redrawn in place, at most ten times a second, and log lines

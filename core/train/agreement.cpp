@@ -70,6 +70,15 @@ void agreed_at_length(Collectives& comm, const std::function<void()>& work) {
   throw_first(comm, caught_at_length(comm, work));
 }
 
+void first_of_host_first(Collectives& comm, bool first_of_host, const std::function<void()>& open) {
+  agreed_at_length(comm, [&] {
+    if (first_of_host) open();
+  });
+  agreed_at_length(comm, [&] {
+    if (!first_of_host) open();
+  });
+}
+
 std::string on_root(Collectives& comm, const std::function<std::string()>& work) {
   std::string result;
   const auto sent = caught_at_length(comm, [&] {

@@ -16,6 +16,10 @@ void agreed(Collectives& comm, const std::function<void()>& work);
 /// second until all are done. `work` runs in a thread of its own and calls no collective. Collective.
 void agreed_at_length(Collectives& comm, const std::function<void()>& work);
 
+/// Opens corpora: the first rank of each host goes first, because it may have to write index files, which the others
+/// then read. However long it lasts. Collective.
+void first_of_host_first(Collectives& comm, bool first_of_host, const std::function<void()>& open);
+
 /// agreed_at_length() for work that only rank 0 does; its text reaches every rank. Collective.
 std::string on_root(Collectives& comm, const std::function<std::string()>& work);
 

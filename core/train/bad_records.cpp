@@ -56,10 +56,11 @@ void BadRecords::check_budget(const std::vector<BadRecord>& latest, std::int64_t
     example = "; the latest: " + last.corpus + " " + last.shard + ":" + last.key + " at offset " +
               std::to_string(last.offset) + ": " + last.reason;
   }
-  throw DataBudgetError("step " + std::to_string(step) + ": " + std::to_string(count()) +
-                        " distinct records could not be used, data.error_budget allows " + std::to_string(allowed_) +
-                        example +
-                        ". skipped.jsonl in the run directory lists them; repair the shards or raise the budget");
+  throw DataBudgetError(
+      "step " + std::to_string(step) + ": " + std::to_string(count()) +
+      " distinct records could not be used, data.error_budget allows " + std::to_string(allowed_) + example +
+      ". skipped.jsonl in the run directory lists them; repair the shards (then start with --allow-change "
+      "data.corpora) or raise the budget (--allow-change data.error_budget)");
 }
 
 void BadRecords::visit_state(StateVisitor& visitor) {

@@ -34,6 +34,7 @@ Json manifest_json(const Manifest& manifest) {
           {"logs", Json(manifest.logs)},
           {"config_xxh64", manifest.config_xxh64},
           {"corpus_fingerprint", manifest.corpus_fingerprint},
+          {"class_names_xxh64", manifest.class_names_xxh64},
           {"ranks", manifest.ranks},
           {"threads", manifest.threads},
           {"device", manifest.device},
@@ -109,6 +110,12 @@ void put_in_place(const fs::path& finished, const fs::path& folder) {
 
 }  // namespace
 
+std::string class_names_hash(const std::vector<std::string>& names) {
+  Xxh64 hash;
+  for (const auto& name : names) hash.add(name.c_str(), name.size() + 1);
+  return hash_text(hash.value());
+}
+
 std::string manifest_text(const Manifest& manifest) {
   auto json = manifest_json(manifest);
   json["xxh64"] = hash_text(xxh64(json.dump()));  // of all the rest, so that the manifest guards itself
@@ -131,6 +138,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
     manifest.samples_seen = json.at("samples_seen");
     manifest.config_xxh64 = json.at("config_xxh64");
     manifest.corpus_fingerprint = json.at("corpus_fingerprint");
+    manifest.class_names_xxh64 = json.at("class_names_xxh64");
     manifest.ranks = json.at("ranks");
     manifest.threads = json.at("threads");
     manifest.device = json.at("device");

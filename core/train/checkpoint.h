@@ -23,11 +23,14 @@ struct Manifest {
   std::int64_t step = 0, samples_seen = 0;
   std::map<std::string, File> files;
   std::map<std::string, std::int64_t> logs;  ///< file of the run directory -> its length when this state was taken
-  std::string config_xxh64, corpus_fingerprint;
+  std::string config_xxh64, corpus_fingerprint, class_names_xxh64;
   std::int64_t ranks = 1, threads = 1;
   std::string device, instruction_set, program;
   bool operator==(const Manifest&) const = default;
 };
+
+/// Of the names in their order: what label numbers mean.
+std::string class_names_hash(const std::vector<std::string>& names);
 
 std::string manifest_text(const Manifest& manifest);
 /// Throws CheckpointError, beginning with `where`, if a single bit differs from what manifest_text wrote.

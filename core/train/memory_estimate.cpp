@@ -40,17 +40,22 @@ double values_per_row(const Tower& tower) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank) {
+MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank,
+                               std::int64_t classes) {
   const auto precision = precision_of(config.train.precision);
   const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
   const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
   const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };
   const double parameters = static_cast<double>(objective.module().parameter_count());
   const auto spec = objective.needs();
-  const double captions = static_cast<double>(spec.captions);
+  const double texts = spec.text ? static_cast<double>(spec.captions) : 0, views = static_cast<double>(spec.views);
   const double values =
-      std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
-      captions * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
+      views * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
+      texts * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
+  // What the loss scores a row against: all rows of the batch, as often as it has texts (or views, by views), or
+  // classes.
+  const double rows = static_cast<double>(plan.geometry.global_batch);
+  const double scores = spec.text ? texts * rows : spec.views > 1 ? views * views * rows : static_cast<double>(classes);
   const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
   MemoryEstimate estimate;
   estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
@@ -58,14 +63,14 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
   estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
                                picture * bytes * static_cast<double>(plan.micro_batch));
-  estimate.logits = whole(6 * captions * bytes * static_cast<double>(plan.local_batch) *
-                          static_cast<double>(plan.geometry.global_batch));
+  estimate.logits = whole(6 * scores * bytes * static_cast<double>(plan.local_batch));
   estimate.batches =
       whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
   return estimate;
 }
 
-void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config) {
+void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config,
+                  std::int64_t micro_batch) {
   if (estimate.total() <= available) return;
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
   const auto rows = estimate.batches + estimate.logits, parameters = estimate.total() - rows - estimate.activations;
@@ -73,7 +78,7 @@ void check_memory(const MemoryEstimate& estimate, std::int64_t available, const 
   const bool batch = rows > estimate.activations;
   const std::string key = model   ? std::string("model:")
                           : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
-                                  : "train.micro_batch: " + std::to_string(config.train.micro_batch);
+                                  : "train.micro_batch: " + std::to_string(micro_batch);
   throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (weights, gradients and optimizer " +
                     size(parameters) + ", activations " + size(estimate.activations) + ", logits " +
                     size(estimate.logits) + ", batches " + size(estimate.batches) + "), a rank has " + size(available) +

@@ -13,16 +13,19 @@ struct MemoryEstimate {
   std::int64_t buckets = 0;      ///< of the averaging
   std::int64_t snapshot = 0;     ///< rank 0: the copy that is written while training goes on
   std::int64_t activations = 0;  ///< of one micro-batch
-  std::int64_t logits = 0;       ///< of the loss: local rows against all rows
+  std::int64_t logits = 0;       ///< of the loss: local rows against all rows, or against the classes
   std::int64_t batches = 0;      ///< decoded ahead
   std::int64_t total() const {
     return weights + gradients + optimizer + buckets + snapshot + activations + logits + batches;
   }
 };
 
-MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank);
+MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank,
+                               std::int64_t classes);
 
-/// Throws ConfigError that names the key to change when `estimate` is more than `available` bytes.
-void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config);
+/// Throws ConfigError that names the key to change when `estimate`, with `micro_batch` rows at a time, is more than
+/// `available` bytes.
+void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config,
+                  std::int64_t micro_batch);
 
 }  // namespace triptych

@@ -28,20 +28,30 @@ namespace {
 
 constexpr double kMiB = 1024.0 * 1024.0;
 
-/// Cores that this process may run on.
-int bound_cores() {
+/// Cores that a process may run on.
+cpu_set_t cores_of(pid_t process) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return CPU_COUNT(&allowed);
-  return static_cast<int>(std::thread::hardware_concurrency());
+  if (sched_getaffinity(process, sizeof(allowed), &allowed) != 0) CPU_SET(0, &allowed);
+  return allowed;
 }
 
-/// OMP_NUM_THREADS; else the cores this process is bound to; else all cores over the ranks of this host.
-int automatic_threads(const Place& place) {
+/// OMP_NUM_THREADS; else the cores that this process may use over the ranks that may use just them.
+int automatic_threads(const Place& place, Collectives& comm) {
+  const auto cores = cores_of(0);
+  std::string mine = place.host;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &cores)) mine += " " + std::to_string(core);
+  }
+  const auto all = comm.all_gather_text(mine);
   if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr && std::atoi(text) > 0) return std::atoi(text);
-  const int mine = bound_cores();
-  if (mine < sysconf(_SC_NPROCESSORS_ONLN)) return std::max(1, mine);
-  return std::max(1, mine / std::max(1, place.local_size));
+  return std::max(1, CPU_COUNT(&cores) / static_cast<int>(std::count(all.begin(), all.end(), mine)));
+}
+
+/// The launcher gave this rank one core, though it has more itself.
+bool bound_to_one_of_several() {
+  const auto mine = cores_of(0), launcher = cores_of(getppid());
+  return CPU_COUNT(&mine) == 1 && CPU_COUNT(&launcher) > 1;
 }
 
 /// Bytes that this process's control group (a container, a Slurm job) may use; no limit: the largest number.
@@ -91,9 +101,10 @@ int find_build_id(dl_phdr_info* info, std::size_t, void* result) {
 
 }  // namespace
 
-std::vector<std::string> prepare_computation(const LoopConfig& config, const Place& place) {
+std::vector<std::string> prepare_computation(const LoopConfig& config, const Place& place, Collectives& comm) {
   std::vector<std::string> warnings;
-  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : automatic_threads(place));
+  const auto automatic = automatic_threads(place, comm);
+  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : automatic);
   auto& context = at::globalContext();
   context.setBenchmarkCuDNN(false);  // timing would choose other kernels in a resumed run
   context.setAllowTF32CuDNN(false);
@@ -110,7 +121,7 @@ std::vector<std::string> prepare_computation(const LoopConfig& config, const Pla
   if (config.precision == "bf16" && place.device == "cpu" && !has_amx_bf16()) {
     warnings.push_back("train.precision bf16: this CPU has no AMX for it, so fp32 would be about twice as fast");
   }
-  if (bound_cores() == 1 && sysconf(_SC_NPROCESSORS_ONLN) > place.local_size) {
+  if (bound_to_one_of_several() && sysconf(_SC_NPROCESSORS_ONLN) > place.local_size) {
     warnings.push_back(
         "this rank is bound to one core, which its loader threads share though others are free; start mpirun with "
         "--bind-to none (docs/distributed.md)");

@@ -13,8 +13,8 @@
 namespace triptych {
 
 /// Sets the number of threads and the rules by which kernels are chosen: by device, dtype and shape, never by timing.
-/// Throws ConfigError. Returns warnings for the log.
-std::vector<std::string> prepare_computation(const LoopConfig& config, const Place& place);
+/// Throws ConfigError. Returns warnings for the log. Collective.
+std::vector<std::string> prepare_computation(const LoopConfig& config, const Place& place, Collectives& comm);
 
 /// What decides bits besides the configuration.
 struct ComputeFacts {

@@ -44,15 +44,9 @@ std::string size_text(std::int64_t bytes) {
   return human_size(static_cast<std::uint64_t>(bytes));
 }
 
-/// The first rank of a host may have to write index files; the others then read them.
 void open_corpora(const TrainRequest& request, const Place& place, Collectives& comm, RunParts& parts) {
-  const auto open = [&] { parts.corpora = std::make_unique<CorpusSet>(request.config.data); };
-  agreed_at_length(comm, [&] {
-    if (place.local_rank == 0) open();
-  });
-  agreed(comm, [&] {
-    if (!parts.corpora) open();
-  });
+  first_of_host_first(comm, place.local_rank == 0,
+                      [&] { parts.corpora = std::make_unique<CorpusSet>(request.config.data); });
   check_same_everywhere(comm, "set of corpora", hash_text(parts.corpora->fingerprint()));
 }
 
@@ -63,9 +57,9 @@ void build_model(const TrainConfig& config, const Place& place, bool resumes, Ru
                        .parameters = precision_of(config.train.precision).parameters,
                        .initial_weights = !resumes};
   const auto shapes = make_objective(config.objective, config.model, parts.facts, context);
-  parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank);
+  parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank, parts.facts.num_labels);
   const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
-  check_memory(parts.memory, total_memory(parts.device) / sharers, config);
+  check_memory(parts.memory, total_memory(parts.device) / sharers, config, parts.plan.micro_batch);
   context.device = parts.device;
   parts.objective = make_objective(config.objective, config.model, parts.facts, context);
 }
@@ -78,7 +72,7 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
   check_same_everywhere(comm, "configuration", hash_text(xxh64(request.config_text)));
   RunParts parts;
   parts.device = at::Device(place.device);
-  parts.warnings = prepare_computation(config.train, place);
+  parts.warnings = prepare_computation(config.train, place, comm);
   parts.compute = compute_facts(place);
   check_same_everywhere(comm, "number of threads", std::to_string(parts.compute.threads));
   check_same_everywhere(comm, "instruction set", parts.compute.instruction_set);
@@ -88,15 +82,8 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
     parts.plan = plan_steps(config, place.size, parts.facts.records_per_epoch);
     build_model(config, place, resumes, parts);
   });
-  // Held-out corpora are indexed like the others: by one rank of a host, the others then read.
-  const auto open_evaluations = [&] {
+  first_of_host_first(comm, place.local_rank == 0, [&] {
     parts.evaluations = std::make_unique<Evaluations>(config, *parts.objective, parts.plan, parts.facts.class_names);
-  };
-  agreed_at_length(comm, [&] {
-    if (place.local_rank == 0) open_evaluations();
-  });
-  agreed(comm, [&] {
-    if (place.local_rank != 0) open_evaluations();
   });
   return parts;
 }

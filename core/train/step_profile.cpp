@@ -107,7 +107,11 @@ StepProfile::~StepProfile() {
   impl_->stop();
 }
 
-void StepProfile::warn_if_past(std::int64_t steps_done) const {
+void StepProfile::warn_if_missed(std::int64_t steps_done, std::int64_t steps) const {
+  if (impl_->config.steps[0] > steps) {
+    log_warning("log.profile: " + impl_->range() + " will not be traced: the run ends after step " +
+                std::to_string(steps));
+  }
   if (steps_done < impl_->config.steps[0]) return;
   log_warning("log.profile: " + impl_->range() + " will not be traced: the run goes on after step " +
               std::to_string(steps_done));

@@ -16,7 +16,7 @@ class StepProfile {
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
   /// A run that goes on after the range traces nothing: says so.
-  void warn_if_past(std::int64_t steps_done) const;
+  void warn_if_missed(std::int64_t steps_done, std::int64_t steps) const;
   /// `step` is about to begin: starts before the first of the range, writes the file behind the last. Throws
   /// StorageError.
   void before_step(std::int64_t step);

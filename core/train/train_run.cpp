@@ -175,10 +175,10 @@ void TrainRun::start_logs() {
   if (!root()) return;
   if (log_config().profile) {
     profile_ = std::make_unique<StepProfile>(*log_config().profile, directory_->path() / "profile.json");
-    profile_->warn_if_past(trainer_->steps_done());
+    profile_->warn_if_missed(trainer_->steps_done(), parts_.plan.total_steps);
   }
   if (!place_.device_note.empty()) log_info(place_.device_note);
-  for (const auto& warning : parts_.warnings) log_warning(warning);
+  log_warnings(parts_.warnings);
   const auto table = settings_table(request_, place_, parts_, hosts);
   log_info("settings\n" + table.substr(0, table.size() - 1));
 }
@@ -376,6 +376,7 @@ SaveJob TrainRun::stage() {
                   .logs = log_->lengths(),
                   .config_xxh64 = hash_text(xxh64(request_.config_text)),
                   .corpus_fingerprint = hash_text(parts_.corpora->fingerprint()),
+                  .class_names_xxh64 = class_names_hash(parts_.facts.class_names),
                   .ranks = facts.ranks,
                   .threads = facts.threads,
                   .device = facts.device,

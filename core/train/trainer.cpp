@@ -151,7 +151,9 @@ void Trainer::throw_not_finite(const StepReport& report, const std::vector<Batch
     message += "; rank " + std::to_string(rank) + ": loss " + std::to_string(report.loss_by_rank[rank]) + ", samples " +
                ids[rank];
   }
-  throw NotFiniteError(message + ". Lower optimizer.lr, set optimizer.clip_norm, or look at these samples");
+  throw NotFiniteError(message +
+                       ". Lower optimizer.lr or set optimizer.clip_norm (to go on from the last "
+                       "checkpoint, add --allow-change optimizer), or look at these samples");
 }
 
 void Trainer::visit_state(StateVisitor& visitor) {

@@ -1,6 +1,6 @@
-// CLIP's byte-pair tokenizer (Radford et al. 2021, arXiv:2103.00020), with the ids of OpenCLIP's SimpleTokenizer when
-// ftfy is left out: HTML entities resolved twice, white space collapsed, lower case, words split by CLIP's pattern,
-// bytes merged by rank.
+// CLIP's byte-pair tokenizer (Radford et al. 2021, arXiv:2103.00020), with the ids of OpenCLIP's SimpleTokenizer: text
+// repaired as ftfy does (fix_text.h), HTML entities resolved twice, white space collapsed, lower case, words split by
+// CLIP's pattern, bytes merged by rank.
 #pragma once
 #include <filesystem>
 #include <memory>

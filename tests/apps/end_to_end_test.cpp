@@ -69,6 +69,30 @@ TEST(EndToEnd, TrainsEvaluatesAndInspectsOnOneAndTwoRanks) {
   EXPECT_GE(run["evaluations"].size(), 10U);
 }
 
+TEST(EndToEnd, AHeadIsNotEvaluatedWithOtherClasses) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto corpus = "kind: image_label, path: \"" + (dir / "label.tar").string() +
+                      "\", class_names: " + (dir / "classes.txt").string();
+  const auto run = (dir / "run").string();
+  const auto command = "triptych train " + config + " --run-dir " + run +
+                       " --set objective.name=cross_entropy --set 'data.corpora=[{name: label, " + corpus +
+                       "}]' --set 'eval=[{name: classify, corpus: {" + corpus + "}}]'";
+  // There is no text tower here, so none takes memory.
+  const auto memory = [&](const std::string& settings) {
+    const auto table = run_shell(command + settings + " --dry-run").out;
+    return table.substr(std::min(table.find("memory a rank"), table.size()), 60);
+  };
+  EXPECT_EQ(memory(" --set model.text.width=4096 --set model.text.depth=64"), memory(""));
+  const auto trained = run_shell(command);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(run_json("triptych eval classify --checkpoint " + run)["classify"]["samples"], 16);
+  spill(dir / "classes.txt", "green thing\nred thing\nblue thing\n");
+  const auto refused = run_shell("triptych eval classify --checkpoint " + run);
+  EXPECT_EQ(refused.code, 4);
+  EXPECT_THAT(refused.err, HasSubstr("the training corpora name other classes now"));
+}
+
 TEST(EndToEnd, SeveralCaptionsAndBatchesOfOneCorpusTrainAlikeOnOneAndTwoRanks) {
   const TempDir dir;
   const auto keys = write_tiny_run(dir) +
@@ -83,6 +107,8 @@ TEST(EndToEnd, SeveralCaptionsAndBatchesOfOneCorpusTrainAlikeOnOneAndTwoRanks) {
   ASSERT_EQ(a.size(), 4U);
   for (std::size_t step = 0; step < 4; ++step) EXPECT_NEAR(a[step], b[step], 1e-4 * a[step]) << "step " << step;
   EXPECT_EQ(slurp(dir / "one" / "ledger.jsonl"), slurp(dir / "two" / "ledger.jsonl"));
+  // Epochs are those of a corpus that an evaluation does not open.
+  EXPECT_EQ(run_json("triptych eval all --checkpoint " + (dir / "one").string())["step"], 4);
   const auto refused = run_shell("triptych train " + keys + "/three --set objective.name=supcon");
   EXPECT_EQ(refused.code, 2);
   EXPECT_THAT(refused.err, HasSubstr("data.captions.all_positive"));

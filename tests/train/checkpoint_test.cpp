@@ -61,6 +61,7 @@ Manifest some_manifest(std::int64_t step) {
           .logs = {{"metrics.jsonl", 120}},
           .config_xxh64 = "00",
           .corpus_fingerprint = "11",
+          .class_names_xxh64 = "12",
           .device = "cpu",
           .instruction_set = "AVX2",
           .program = "test"};
