@@ -20,6 +20,7 @@
 #include "core/base/errors.h"
 #include "core/base/log.h"
 #include "data/formats/printable.h"
+#include "data/picture_memory.h"
 #include "data/row_maker.h"
 
 namespace triptych {
@@ -27,11 +28,10 @@ namespace {
 
 /// One batch of this rank while it is made.
 struct Slot {
-  Slot(std::int64_t first, std::int64_t rows_, const BatchSpec& spec)
+  Slot(std::int64_t first, std::int64_t rows_, const BatchSpec& spec, PictureMemory& memory)
       : first_position(first), rows(rows_), with_phrases(spec.phrases), phrases(rows_), bad(rows_) {
-    const auto bytes = at::TensorOptions(at::kByte), whole = at::TensorOptions(at::kLong);
-    const auto side = spec.image_size;
-    images = at::empty({rows, spec.views, side, side, 3}, bytes);
+    const at::TensorOptions whole(at::kLong);
+    images = memory.take({rows, spec.views, spec.image_size, spec.image_size, 3});
     if (spec.text) tokens = at::empty({rows, spec.captions, spec.form.context}, whole);
     labels = at::empty({rows}, whole);
     sample_ids = at::empty({rows}, whole);
@@ -183,7 +183,7 @@ struct Loader::Impl {
   /// Opens batches until `prefetch` are open. Allocates outside the lock.
   void open_slots() {
     while (static_cast<std::int64_t>(open_count()) < prefetch) {
-      auto slot = std::make_shared<Slot>(opened_to + part.rank * part.local_batch, part.local_batch, spec);
+      auto slot = std::make_shared<Slot>(opened_to + part.rank * part.local_batch, part.local_batch, spec, memory);
       opened_to += global_batch();
       {
         const std::lock_guard lock(mutex);
@@ -303,6 +303,7 @@ struct Loader::Impl {
   std::int64_t opened_to = 0;  // position of the next global batch to open
   bool started = false;
   LoaderTimes times;
+  PictureMemory memory;
   // Shared with the workers:
   std::mutex mutex;
   std::condition_variable has_rows, batch_done;
