@@ -184,8 +184,9 @@ void TrainRun::start_logs() {
 }
 
 ExitCode TrainRun::run() {
-  interval_ = {};                           // rates are those of training, from here on
-  if (evaluate_if_due()) saved_step_ = -1;  // a run that was stopped before an evaluation makes up for it
+  interval_ = {};                               // rates are those of training, from here on
+  if (std::exchange(branches_, false)) save();  // first of all: killed in an evaluation it would fall back to step 0
+  if (evaluate_if_due()) saved_step_ = -1;      // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
   fetch();
@@ -355,9 +356,7 @@ void TrainRun::save_if_due() {
   const auto& geometry = parts_.plan.geometry;
   const auto step = trainer_->steps_done();
   const bool due = step > 0 && (config.every.due(step, geometry) || config.keep_every.due(step, geometry));
-  if ((due || better_ || stop_ || std::exchange(branches_, false) || step >= parts_.plan.total_steps) &&
-      step != saved_step_)
-    save();
+  if ((due || better_ || stop_ || step >= parts_.plan.total_steps) && step != saved_step_) save();
   better_ = false;
 }
 
