@@ -95,8 +95,9 @@ class ImageFolder : public Corpus {
       if (config_.kind == "image_text") {
         for (const auto& extension : config_.captions_at()) {
           const auto text = InputFile(fs::path(path).replace_extension(extension).string()).read_all(kLargestText);
-          record.captions.push_back(clean_caption(text));
+          if (!is_empty_caption(text)) record.captions.push_back(clean_caption(text));
         }
+        if (record.captions.empty()) throw DataError("no caption: " + join(config_.captions_at(), ", ") + " empty");
       } else {
         record.label = run_of(index).label;
       }

@@ -44,8 +44,10 @@ INSTANTIATE_TEST_SUITE_P(
                  {"a"},
                  {"no JSON object", "no JSON object", "no JSON object"}},
         TextCase{"empty_elements", "[" + row_of("a") + ",,]", {"a"}},
-        TextCase{
-            "broken_element", "[{\"image\": x}, " + row_of("a") + "]", {"a"}, {"the row cannot be parsed as JSON"}},
+        TextCase{"broken_element",
+                 "[{\"image\": x}, " + row_of("a") + "]",
+                 {"a"},
+                 {"row 1, line 1', offset 1: the row cannot be parsed as JSON: wrong at its byte 11"}},
         TextCase{
             "missing_comma", "[" + row_of("a") + row_of("b") + "," + row_of("c") + "]", {"c"}, {"cannot be parsed"}},
         TextCase{"array_cut", "[" + row_of("a") + ",\n{\"image\": \"x.p", {"a"}, {"row 2, line 2"}},
@@ -64,13 +66,34 @@ INSTANTIATE_TEST_SUITE_P(
         TextCase{"no_caption",
                  "{\"image\": \"x.png\"}\n{\"image\": \"x.png\", \"caption\": 5}\n",
                  {},
-                 {"none of the keys caption is there", "neither a string nor a list"}},
+                 {"no caption: caption absent or empty", "neither a string nor a list"}},
+        TextCase{"empty_and_null_captions",
+                 R"({"image": "x.png", "caption": ""})"
+                 "\n"
+                 R"({"image": "x.png", "caption": null})"
+                 "\n"
+                 R"({"image": "x.png", "caption": [null, " ", "a"]})"
+                 "\n"
+                 R"({"image": "x.png", "caption": [null, 5]})",
+                 {"a"},
+                 {"no caption: caption absent or empty", "no caption", "something that is no string"}},
         TextCase{"nul_in_path", "{\"image\": \"x\\u0000.png\", \"caption\": \"a\"}", {}, {"holds a NUL"}},
         TextCase{"bad_utf8", row_of("\xFF") + "\n" + row_of("a"), {"a"}, {"cannot be parsed"}},
-        TextCase{"deep", std::string(100'000, '['), {}, {"cannot be parsed"}},
-        TextCase{"deep_line", row_of("a") + "\n" + std::string(100'000, '{') + "\n", {"a"}, {"cannot be parsed"}},
+        TextCase{"deep", std::string(100'000, '['), {}, {"nested deeper than 100 levels"}},
+        TextCase{"deep_line", row_of("a") + "\n" + std::string(100'000, '{') + "\n", {"a"}, {"nested deeper"}},
         TextCase{"empty_file", "", {}, {}, "hold no record"}, TextCase{"empty_array", "[]", {}, {}, "hold no record"}),
     case_name);
+
+TEST(JsonTest, EmptyAndNullCaptionsAreAsGoodAsAbsent) {
+  const TempDir dir;
+  auto config = json_corpus(dir, R"({"image": "x.png", "caption": "", "title": "a", "alt": null})"
+                                 "\n"
+                                 R"({"image": "x.png", "caption": "b", "title": [], "alt": ["", null]})"
+                                 "\n"
+                                 R"({"image": "x.png", "caption": null, "title": " \n", "alt": []})");
+  config.caption_keys = {"caption", "title", "alt"};
+  expect_outcome(read_all(config), {"a", "b"}, {"no caption: caption, title, alt absent or empty"}, "");
+}
 
 }  // namespace
 }  // namespace triptych

@@ -52,19 +52,37 @@ TEST(WebDatasetTest, CaptionsComeInTheOrderOfTheKeys) {
     return error_of<RecordError>([&] { read_one(tar, keys); });
   };
   EXPECT_THAT(reason({"n"}), HasSubstr("JSON key 'n' is neither a string nor a list of strings"));
-  EXPECT_THAT(reason({"missing"}), HasSubstr("no caption: none of the members or JSON keys missing is there"));
+  EXPECT_THAT(reason({"missing"}), HasSubstr("no caption: members or JSON keys missing absent or empty"));
+}
+
+TEST(WebDatasetTest, EmptyAndNullCaptionsAreAsGoodAsAbsent) {
+  TarWriter tar;
+  tar.file("x.png", "p")
+      .file("x.txt", "")
+      .file("x.alt", " \n")
+      .file("x.cap", "a")
+      .file("x.json", R"({"title": "", "tags": null, "json": "b"})");
+  EXPECT_THAT(read_one(tar, {"txt", "alt", "title", "tags", "cap"}).captions, ElementsAre("a"));
+  EXPECT_THAT(read_one(tar, {"title", "json", "txt"}).captions, ElementsAre("b"));
+  EXPECT_THAT(error_of<RecordError>([&] {
+                read_one(tar, {"txt", "alt", "title", "tags"});
+              }),
+              HasSubstr("no caption: members or JSON keys txt, alt, title, tags absent or empty"));
 }
 
 TEST(WebDatasetTest, BadJsonIsABadRecord) {
   const auto reason = [](const std::string& json) {
     return error_of<RecordError>([&] { read_one(TarWriter().file("x.png", "p").file("x.json", json), {"t"}); });
   };
-  EXPECT_THAT(reason("{\"t\": "), HasSubstr("the .json member cannot be parsed"));
+  EXPECT_THAT(reason("{\"t\": "), HasSubstr("the .json member cannot be parsed as JSON: wrong at its byte 7"));
+  EXPECT_THAT(reason("{\"t\": 1e999}"), HasSubstr("the .json member cannot be parsed as JSON: it has a number"));
   EXPECT_THAT(reason("[1]"), HasSubstr("no JSON object"));
-  EXPECT_THAT(reason("{\"t\": [\"\", \" \"]}"), HasSubstr("no caption that is not empty"));
+  EXPECT_THAT(reason("{\"t\": [\"\", \" \"]}"), HasSubstr("members or JSON keys t absent or empty"));
   EXPECT_THAT(reason("{\"t\": [1]}"), HasSubstr("something that is no string"));
-  EXPECT_THAT(reason("{\"t\": \"\"}"), HasSubstr("the caption is empty"));
-  EXPECT_THAT(reason(std::string(100000, '[')), HasSubstr("the .json member cannot be parsed"));
+  EXPECT_THAT(reason("{\"t\": \"\"}"), HasSubstr("members or JSON keys t absent or empty"));
+  EXPECT_THAT(reason(std::string(100000, '[')), HasSubstr("the .json member is JSON nested deeper than 100 levels"));
+  EXPECT_THAT(reason("{\"t\": \"" + std::string(1000, '[') + "\\\"" + std::string(1000, '{') + "\", \"u\": 1e999}"),
+              HasSubstr("cannot be parsed"));  // brackets in a string are no levels
 }
 
 TEST(WebDatasetTest, TheFirstKnownExtensionIsThePicture) {
@@ -121,10 +139,28 @@ TEST(WebDatasetTest, JsonLabels) {
   const auto reason = [&](std::int64_t i) { return error_of<RecordError>([&] { corpus->read(i); }); };
   EXPECT_THAT(reason(1), HasSubstr("label '2'"));
   EXPECT_THAT(reason(2), HasSubstr("label '1.0'"));
-  EXPECT_THAT(reason(3), HasSubstr("label '[1]'"));
+  EXPECT_THAT(reason(3), HasSubstr("JSON key 'y' holds an array, no class index: 0 to 1 are expected"));
   EXPECT_THAT(reason(4), HasSubstr("neither a .y member nor a JSON key 'y'"));
   EXPECT_THAT(reason(5), HasSubstr("label 'null'"));
   EXPECT_THAT(reason(6), HasSubstr("no label: neither a .y nor a .json member"));
+}
+
+/// Writing such a value into a message would take the stack.
+TEST(WebDatasetTest, DeepJsonLabelsAreBadRecords) {
+  const TempDir folder;
+  write_test_file(folder / "classes.txt", "cat\ndog");
+  TarWriter tar;
+  for (const int levels : {99, 100, 200'000}) {  // within the object
+    const auto key = std::to_string(levels);
+    const auto json = "{\"cls\": " + std::string(levels, '[') + std::string(levels, ']') + "}";
+    tar.file(key + ".jpg", "p").file(key + ".json", json);
+  }
+  write_test_file(folder / "a.tar", tar.end().bytes());
+  const auto corpus = open_corpus(label_corpus(folder / "a.tar", folder / "classes.txt"));
+  const auto reason = [&](std::int64_t i) { return error_of<RecordError>([&] { corpus->read(i); }); };
+  EXPECT_THAT(reason(0), HasSubstr("JSON key 'cls' holds an array"));
+  EXPECT_THAT(reason(1), HasSubstr("nested deeper than 100 levels"));
+  EXPECT_THAT(reason(2), HasSubstr("nested deeper than 100 levels"));
 }
 
 TEST(WebDatasetTest, ShardsAreOneCorpusInTheOrderOfTheirNames) {
