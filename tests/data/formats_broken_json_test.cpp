@@ -84,6 +84,62 @@ INSTANTIATE_TEST_SUITE_P(
         TextCase{"empty_file", "", {}, {}, "hold no record"}, TextCase{"empty_array", "[]", {}, {}, "hold no record"}),
     case_name);
 
+/// An array of 1,000 rows, of which row 5 (in line 6) is `fifth`.
+std::string rows_around(const std::string& fifth, const std::string& between = ",\n") {
+  std::string text = "[\n";
+  for (int row = 1; row <= 1000; ++row) {
+    text += (row > 1 ? between : "") + (row == 5 ? fifth : row_of(std::to_string(row)));
+  }
+  return text + "\n]\n";
+}
+
+TEST(JsonTest, ALostBracketOrQuoteCostsItsRow) {
+  const std::string no_brace = R"({"image": "x.png", "caption": "5")",
+                    no_quote = R"({"image": "x.png", "caption": "5})",
+                    no_first_quote = R"({image": "x.png", "caption": "5"})",
+                    no_list_end = R"({"image": "x.png", "caption": ["5"})", line_end = row_of("5\n5"),
+                    nested = "{\"image\": \"x.png\", \"more\": [\n  {\"x\": 1},\n  {\"x\": 2}]",
+                    long_row = R"({"image": "x.png", "caption": ")" + std::string(17 << 20, 'x') + "\"";
+  for (const auto& fifth : {no_brace, no_quote, no_first_quote, no_list_end, line_end, nested, long_row}) {
+    SCOPED_TRACE(fifth.substr(0, 60));
+    const TempDir dir;
+    const auto outcome = read_all(json_corpus(dir, rows_around(fifth)));
+    EXPECT_EQ(outcome.refused, "");
+    EXPECT_EQ(outcome.read.size(), 999U);
+    ASSERT_EQ(outcome.bad.size(), 1U);
+    EXPECT_THAT(outcome.bad[0], testing::HasSubstr("key 'row 5, line 6'"));
+  }
+}
+
+TEST(JsonTest, LinesAreCountedBehindAnOpenRow) {
+  const TempDir dir;
+  expect_outcome(read_all(json_corpus(dir, "[\n  {\"image\": \"x.png\",\n   \"caption\": \"a\n  },\n  " + row_of("b") +
+                                               ",\n  {\"image\": \"x.png\"\n,\n  {}\n]")),
+                 {"b"}, {"row 1, line 2", "row 3, line 6", "row 4, line 8"}, "");
+}
+
+TEST(JsonTest, AnOpenRowThatHidesOthersIsRefused) {
+  const TempDir dir;
+  EXPECT_THAT(read_all(json_corpus(dir, rows_around("{\"image\": 5", ", "))).refused,
+              testing::HasSubstr("t.json:2: the row has a quote or a bracket that is never closed"));
+  expect_outcome(read_all(json_corpus(dir, "[" + row_of("a") + ", {\"image\": \"x.png\"]")), {"a"}, {"row 2, line 1"},
+                 "");
+}
+
+/// What a row holds may begin lines as rows do, as long as it is whole.
+TEST(JsonTest, ObjectsInARowAreNoRows) {
+  const TempDir dir;
+  const std::string nested = "{\"image\": \"x.png\", \"more\": [\n{\"x\": 1},\n{\"x\": 2}\n], \"caption\": \"5\"}";
+  EXPECT_EQ(read_all(json_corpus(dir, rows_around(nested))).read.size(), 1000U);
+}
+
+TEST(JsonTest, TooManyOpenRowsAreNoJson) {
+  const TempDir dir;
+  std::string text = "[";
+  for (int row = 0; row < 1100; ++row) text += "\n{\"image\":";
+  EXPECT_THAT(read_all(json_corpus(dir, text)).refused, testing::HasSubstr("more than 1000 rows"));
+}
+
 TEST(JsonTest, EmptyAndNullCaptionsAreAsGoodAsAbsent) {
   const TempDir dir;
   auto config = json_corpus(dir, R"({"image": "x.png", "caption": "", "title": "a", "alt": null})"
