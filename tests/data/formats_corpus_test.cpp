@@ -242,6 +242,32 @@ TEST(ImageFolderTest, CaptionIsTheTextFileBeside) {
   EXPECT_THROW(corpus->read(0), RecordError);
 }
 
+TEST(ImageFolderTest, LinkedFoldersAreFollowedDirectlyBelowThePath) {
+  namespace fs = std::filesystem;
+  for (const std::string kind : {"image_text", "image_label"}) {
+    const TempDir dir;
+    for (const auto* file : {"root/own/1.jpg", "far/2.jpg", "far/deep/3.jpg", "farther/4.jpg"}) {
+      write_test_file(dir / file, "p");
+      write_test_file((dir / file).replace_extension(".txt"), "c");
+    }
+    fs::create_directory_symlink(dir / "far", dir / "root/linked");
+    fs::create_directory_symlink(dir / "farther", dir / "far/not_followed");
+    fs::create_directory_symlink(dir / "root", dir / "root/circle");
+    fs::create_directory_symlink("..", dir / "root/above");
+    fs::create_symlink(dir / "far/2.jpg", dir / "root/own/5.jpg");
+    fs::create_symlink("5.txt", dir / "root/own/5.txt");  // itself
+    fs::create_symlink(dir / "gone", dir / "root/nowhere");
+    fs::create_symlink(dir / "gone.jpg", dir / "far/gone.jpg");
+    testing::internal::CaptureStderr();
+    const auto corpus = open_corpus(folder_corpus(dir / "root", kind));
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("passed over 5 links that lead nowhere"));
+    std::vector<std::string> keys;
+    for (std::int64_t i = 0; i < corpus->size(); ++i) keys.push_back(corpus->place(i).key);
+    EXPECT_THAT(keys, ElementsAre("linked/2.jpg", "linked/deep/3.jpg", "own/1.jpg", "own/5.jpg")) << kind;
+    EXPECT_FALSE(corpus->read(0).image.empty());
+  }
+}
+
 TEST(ImageFolderTest, WrongFoldersAreRefused) {
   const TempDir folder;
   const auto message = [](const CorpusConfig& config) { return error_of<ConfigError>([&] { open_corpus(config); }); };
@@ -344,6 +370,23 @@ TEST(FileListTest, BracesAreRangesAndLists) {
   EXPECT_THAT(message("a{x}"), HasSubstr("neither a range {000..012} nor a list"));
   EXPECT_THAT(message("{a,{b,c}}"), HasSubstr("braces cannot stand in braces"));
   EXPECT_THAT(message("{-1..3}"), HasSubstr("neither a range"));
+}
+
+TEST(FileListTest, EveryAlternativeMustMatch) {
+  const TempDir folder;
+  for (const auto* name : {"s-a-0.tar", "s-a-1.tar", "s-c-0.tar"}) write_test_file(folder / name, "x");
+  EXPECT_EQ(list_files((folder / "s-{a,c}-*.tar").string()).size(), 3U);
+  EXPECT_THAT(error_of<ConfigError>([&] { list_files((folder / "s-{a,b,c}-*.tar").string()); }),
+              HasSubstr("no file matches " + (folder / "s-b-*.tar").string() + "; paths are relative"));
+  EXPECT_THAT(error_of<ConfigError>([&] { list_files((folder / "none/s-*.tar").string()); }),
+              HasSubstr("': no file matches; paths are relative"));
+}
+
+TEST(FileListTest, AFolderThatCannotBeReadIsNotTakenForAnEmptyOne) {
+  const TempDir folder;
+  std::filesystem::create_symlink("circle", folder / "circle");  // stops the superuser too, unlike permissions
+  EXPECT_THAT(error_of<ConfigError>([&] { list_files((folder / "circle/*.tar").string()); }),
+              HasSubstr("a folder cannot be read: " + (folder / "circle").string() + ": Too many levels"));
 }
 
 TEST(FileListTest, OddNamesAreFound) {

@@ -29,7 +29,7 @@ std::unique_ptr<Corpus> corpus_of(const TempDir& dir, int records, std::vector<s
   TarWriter tar;
   for (int i = 0; i < records; ++i) {
     const auto key = "k" + std::to_string(1000 + i);
-    tar.file(key + ".jpg", "p").file(key + ".txt", i == 5 ? "" : caption_of(i)).file(key + ".alt", "été: a cat");
+    tar.file(key + ".jpg", "p").file(key + ".txt", i == 5 ? "\xFF" : caption_of(i)).file(key + ".alt", "été: a cat");
   }
   write_test_file(dir / "a.tar", tar.end().bytes());
   auto config = text_corpus(dir / "a.tar");
@@ -150,7 +150,7 @@ TEST(ImportPhrases, TakesWhatAnotherParserFound) {
   const auto corpus = corpus_of(dir, 70);
   const auto lines = (dir / "lines.jsonl").string(), path = (dir / "p").string();
   const auto written = export_captions(*corpus, lines);
-  EXPECT_EQ(written.captions, 139);
+  EXPECT_EQ(written.captions, 138);
   EXPECT_FALSE(std::filesystem::exists(lines + ".part"));
   std::ifstream exported(lines);
   std::string first;
