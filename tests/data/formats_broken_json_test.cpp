@@ -111,6 +111,16 @@ TEST(JsonTest, ALostBracketOrQuoteCostsItsRow) {
   }
 }
 
+/// Two lost quotes make a pair; the line end in the string tells.
+TEST(JsonTest, LostQuotesOfTwoRowsDoNotTakeTheRowsBetween) {
+  const TempDir dir;
+  auto text = rows_around(R"({"image": "x.png", "caption": "5})");
+  text.replace(text.find(row_of("900")), row_of("900").size(), R"({"image": "x.png", "caption": "900})");
+  const auto outcome = read_all(json_corpus(dir, text));
+  EXPECT_EQ(outcome.read.size(), 998U);
+  EXPECT_EQ(outcome.bad.size(), 2U);
+}
+
 TEST(JsonTest, LinesAreCountedBehindAnOpenRow) {
   const TempDir dir;
   expect_outcome(read_all(json_corpus(dir, "[\n  {\"image\": \"x.png\",\n   \"caption\": \"a\n  },\n  " + row_of("b") +
