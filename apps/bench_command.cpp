@@ -40,7 +40,7 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
-  request.most_seconds = arguments.seconds;
+  request.most_seconds = arguments.measured_s();
   request.seed = static_cast<std::uint64_t>(config.run.seed);
   const CorpusSet corpora(data);
   const auto facts = corpora.facts(request.batch);
@@ -91,8 +91,8 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
   std::vector<std::int64_t> rows = {256, 1024, 2048};
   if (arguments.batch > 0) rows = {arguments.batch};
-  const auto figures = arguments.what == "loss" ? bench_loss(config, rows, arguments.seconds, launch)
-                                                : bench_step(config, arguments.seconds, launch);
+  const auto figures = arguments.what == "loss" ? bench_loss(config, rows, arguments.measured_s(), launch)
+                                                : bench_step(config, arguments.measured_s(), launch);
   result.update(figures);
   return launch.place().rank == 0 ? result : Json();
 }
@@ -100,7 +100,7 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
 /// Needs no configuration: its corpus is made up.
 ExitCode index_command(const BenchArguments& arguments) {
   if (!arguments.config.empty() || !arguments.set.empty() || arguments.threads > 0 || arguments.batch > 0 ||
-      arguments.image_size > 0) {
+      arguments.image_size > 0 || arguments.seconds > 0) {
     throw ConfigError("bench index: takes only --records and --format; its corpus is made up");
   }
   if (environment_rank() > 0) throw ConfigError("bench index measures one process; start it without mpirun");

@@ -99,8 +99,8 @@ CLI::Option* add_count(CLI::App& app, const char* name, std::int64_t& value, con
   return app.add_option(name, value, help)->check(CLI::PositiveNumber.description(""))->option_text("N");
 }
 
-void add_threads(CLI::App& app, std::int64_t& threads) {
-  add_count(app, "--threads", threads, "threads that read and decode; default: all cores of this machine");
+CLI::Option* add_threads(CLI::App& app, std::int64_t& threads) {
+  return add_count(app, "--threads", threads, "threads that read and decode; default: all cores of this machine");
 }
 
 void declare_data_pack(CLI::App& data, DataArguments& a) {
@@ -146,11 +146,11 @@ void declare_data_phrases(CLI::App& data, DataArguments& a) {
                       "where it was stopped");
   auto* to = phrases->add_option("--export", a.export_file, "writes the captions for a parser of your own")
                  ->option_text("JSONL");
-  phrases->add_option("--import", a.import_file, "takes the phrases that your own parser found")
-      ->option_text("JSONL")
-      ->excludes(to);
+  auto* from = phrases->add_option("--import", a.import_file, "takes the phrases that your own parser found")
+                   ->option_text("JSONL")
+                   ->excludes(to);
   phrases->add_flag("--overwrite", a.overwrite, "replaces a file of another parser, import or corpus")->excludes(to);
-  add_threads(*phrases, a.threads);
+  add_threads(*phrases, a.threads)->excludes(to)->excludes(from);  // these go record by record
 }
 
 void declare_data(CLI::App& app, DataArguments& a) {

@@ -72,11 +72,12 @@ struct BenchArguments {
   std::string what;    ///< loader | index | loss | step
   std::string config;  ///< empty: configs/quickstart.yaml
   std::vector<std::string> set;
-  double seconds = 5;           ///< of measurement
+  double seconds = 0;           ///< of measurement; 0: five
   std::int64_t threads = 0;     ///< 0: as the configuration says
   std::int64_t batch = 0;       ///< 0: as the configuration says
   std::int64_t image_size = 0;  ///< loader: 0: as the configuration says
   std::int64_t records = 0;     ///< index: 0: a million
+  double measured_s() const { return seconds > 0 ? seconds : 5; }
   Format format = Format::kTable;
 };
 

@@ -38,9 +38,7 @@ void keep_only(std::vector<CorpusConfig>& corpora, const std::string& name) {
 
 std::vector<CorpusConfig> training_corpora(const TrainConfig& config) {
   auto corpora = config.data.corpora;
-  for (auto& corpus : corpora) {
-    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
-  }
+  for (auto& corpus : corpora) corpus.inherit_index_dir(config.data.index_dir);
   return corpora;
 }
 
@@ -49,7 +47,7 @@ std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config) {
   const auto add = [&](const std::string& name, CorpusConfig corpus) {
     if (corpus.path.empty()) return;
     if (corpus.name.empty()) corpus.name = "eval " + name;
-    if (corpus.index_dir.empty()) corpus.index_dir = config.data.index_dir;
+    corpus.inherit_index_dir(config.data.index_dir);
     corpora.push_back(std::move(corpus));
   };
   for (const auto& entry : config.eval) {

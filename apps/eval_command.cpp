@@ -10,6 +10,7 @@
 #include "core/base/log.h"
 #include "core/base/strings.h"
 #include "core/eval/evaluator_table.h"
+#include "core/objective/embedding.h"
 #include "core/train/agreement.h"
 #include "core/train/run_environment.h"
 #include "core/train/train_config_file.h"
@@ -59,10 +60,12 @@ std::vector<EvalConfig> chosen_entries(const TrainConfig& config, const EvalArgu
 }
 
 std::vector<std::unique_ptr<Evaluator>> open_evaluators(const std::vector<EvalConfig>& entries, const DataConfig& data,
-                                                        const Place& place, Collectives& comm) {
+                                                        const std::filesystem::path& checkpoint, const Place& place,
+                                                        Collectives& comm) {
   std::vector<std::unique_ptr<Evaluator>> evaluators;
   first_of_host_first(comm, place.local_rank == 0, [&] {
-    for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, data));
+    const auto size = image_size(saved_config(checkpoint).model);
+    for (const auto& entry : entries) evaluators.push_back(make_evaluator(entry, data, size));
   });
   return evaluators;
 }
@@ -99,7 +102,7 @@ ExitCode run_command(const EvalArguments& arguments) {
     checkpoint = choose_checkpoint(arguments.checkpoint);
     return checkpoint.folder.string();
   });
-  auto evaluators = open_evaluators(entries, measured.data, place, comm);
+  auto evaluators = open_evaluators(entries, measured.data, checkpoint.folder, place, comm);
   bool with_labels = false;
   for (const auto& evaluator : evaluators) with_labels = with_labels || evaluator->needs().classify;
   CheckpointModel model;

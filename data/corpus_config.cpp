@@ -79,6 +79,7 @@ void CorpusConfig::validate() const {
   check_use(format, "image_key", !image_key.empty(), !own.image_key.empty(), users_of(&Defaults::image_key));
   check_use(format, "caption_keys", !caption_keys.empty(), !own.caption_key.empty(), users_of(&Defaults::caption_key));
   check_use(format, "label_key", !label_key.empty(), !own.label_key.empty(), users_of(&Defaults::label_key));
+  check_use(format, "index_dir", !index_dir.empty(), uses_index(), "formats with index files");
   check_delimiter(*this);
   check_kind(*this);
   for (const auto& key : caption_keys) {
@@ -102,6 +103,14 @@ void CorpusConfig::validate() const {
     throw FieldError("class_names",
                      "is not given; " + format + " holds class indices only and needs the file of names");
   }
+}
+
+bool CorpusConfig::uses_index() const {
+  return format != "image_folder";
+}
+
+void CorpusConfig::inherit_index_dir(const std::string& common) {
+  if (index_dir.empty() && uses_index()) index_dir = common;
 }
 
 std::vector<std::string> CorpusConfig::captions_at() const {

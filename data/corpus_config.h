@@ -25,6 +25,10 @@ struct CorpusConfig {
   std::string phrases;
   std::string keep_list;
 
+  bool uses_index() const;  ///< whether the format has index files
+  /// Takes the folder of all corpora where the format uses one and this corpus names none.
+  void inherit_index_dir(const std::string& common);
+
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("name", c.name, "how the log and the errors call this corpus");

@@ -84,7 +84,7 @@ struct CorpusSet::Impl {
 
 CorpusSet::CorpusSet(const DataConfig& config) : impl_(std::make_unique<Impl>(config)) {
   for (auto part : config.corpora) {
-    if (part.index_dir.empty()) part.index_dir = config.index_dir;
+    part.inherit_index_dir(config.index_dir);
     auto corpus = open_corpus(part);
     impl_->label_ids.push_back(impl_->table.add(part.name, corpus->class_names()));
     impl_->size += corpus->size();

@@ -9,13 +9,16 @@
 
 namespace triptych {
 
+void check_test_size(const DecodeConfig& decode, std::int64_t image_size) {
+  if (decode.test_short_side == 0 || decode.test_short_side >= image_size) return;
+  throw ConfigError("data.decode.test_short_side: is " + std::to_string(decode.test_short_side) +
+                    ", less than the pictures' size of " + std::to_string(image_size) + " that is cut from it");
+}
+
 EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t last, std::int64_t image_size,
                         const DecodeConfig& decode, int workers) {
   if (first < 0 || last < first || last > corpus.size()) throw std::out_of_range("records of " + corpus.config().name);
-  if (decode.test_short_side > 0 && decode.test_short_side < image_size) {
-    throw ConfigError("data.decode.test_short_side: is " + std::to_string(decode.test_short_side) +
-                      ", less than the pictures' size of " + std::to_string(image_size) + " that is cut from it");
-  }
+  check_test_size(decode, image_size);
   const auto count = last - first, pixels = image_size * image_size * 3;
   const auto images = at::empty({count, image_size, image_size, 3}, at::kByte);
   auto* const bytes = images.mutable_data_ptr<std::uint8_t>();

@@ -88,9 +88,12 @@ class Loader {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Throws ConfigError when held-out pictures of `image_size` cannot be cut from what decode.test_short_side makes.
+void check_test_size(const DecodeConfig& decode, std::int64_t image_size);
+
 /// How held-out pictures are prepared: decoded whole, then by decode.test_resize with antialiased bicubic.
 /// Reads records [first, last) of one corpus in order, for evaluation: labels are LOCAL class indices, unusable records
-/// are left out and counted, nothing is drawn (first caption).
+/// are left out and counted, nothing is drawn: a row has all captions of its record.
 struct EvalRows {
   at::Tensor images;                               ///< uint8 [n, h, w, 3]
   at::Tensor labels;                               ///< int64 [n], kNoLabel without classes

@@ -45,8 +45,9 @@ std::vector<std::int64_t> block_quotas(const std::vector<double>& weights) {
   auto quotas = whole_quotas(weights, kQuotaBlock);
   for (std::size_t i = 0; i < quotas.size(); ++i) {
     if (quotas[i] == 0) {
-      throw ConfigError("data.corpora[" + std::to_string(i) + "].weight: less than half a record in a block of " +
-                        std::to_string(kQuotaBlock) + ", so the corpus would never be drawn; raise its weight");
+      throw ConfigError("data.corpora[" + std::to_string(i) + "].weight: its share of the " +
+                        std::to_string(kQuotaBlock) +
+                        " records of a block is rounded to none, so the corpus would never be drawn; raise its weight");
     }
   }
   return quotas;

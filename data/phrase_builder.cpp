@@ -15,6 +15,7 @@
 #include "core/base/json_lines.h"
 #include "data/formats/parallel_for.h"
 #include "data/formats/printable.h"
+#include "data/formats/record_text.h"
 #include "data/text/noun_phrases.h"
 
 namespace triptych {
@@ -122,7 +123,8 @@ class ImportLines {
 
   std::uint32_t offset(const nlohmann::json& number) const {
     if (!number.is_number_unsigned() || number.get<std::uint64_t>() > UINT32_MAX)
-      fail("got the offset " + number.dump() + ", expected a count of bytes");
+      fail("got the offset " + (number.is_number() ? number.dump() : number.type_name()) +
+           ", expected a count of bytes");
     return static_cast<std::uint32_t>(number.get<std::uint64_t>());
   }
 
@@ -132,9 +134,13 @@ class ImportLines {
     const auto bytes = next_line();
     if (bytes == 0) return;
     try {
-      line_ = nlohmann::json::parse(buffer_.data(), buffer_.data() + bytes);
+      line_ = parse_json({buffer_.data(), static_cast<std::size_t>(bytes)}, "the line");
       record_ = offset(line_->at("record"));
+    } catch (const ImportError&) {
+      throw;
     } catch (const nlohmann::json::exception& error) {
+      fail(error.what());
+    } catch (const DataError& error) {
       fail(error.what());
     }
     if (record_ <= last) fail("record " + std::to_string(record_) + " behind " + std::to_string(last) + ": sort them");

@@ -8,6 +8,7 @@
 #include "core/eval/knn.h"
 #include "core/eval/retrieval.h"
 #include "core/eval/zero_shot.h"
+#include "data/loader.h"
 
 namespace triptych {
 namespace {
@@ -20,7 +21,7 @@ struct Maker {
     if (corpus.weight != 1) throw ConfigError("eval " + name + ": corpus.weight means nothing here; remove it");
     if (!corpus.phrases.empty()) throw ConfigError("eval " + name + ": corpus.phrases means nothing here; remove it");
     if (corpus.name.empty()) corpus.name = "eval " + name;
-    if (corpus.index_dir.empty()) corpus.index_dir = data.index_dir;
+    corpus.inherit_index_dir(data.index_dir);
     return open_corpus(corpus);
   }
   std::unique_ptr<Evaluator> operator()(const ZeroShotConfig& c) const {
@@ -39,7 +40,8 @@ struct Maker {
 
 }  // namespace
 
-std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DataConfig& data) {
+std::unique_ptr<Evaluator> make_evaluator(const EvalConfig& config, const DataConfig& data, std::int64_t image_size) {
+  check_test_size(data.decode, image_size);
   return std::visit(Maker{data, evaluator_name(config)}, config);
 }
 

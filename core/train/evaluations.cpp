@@ -10,6 +10,7 @@
 #include "core/base/errors.h"
 #include "core/base/strings.h"
 #include "core/eval/evaluator_table.h"
+#include "core/objective/embedding.h"
 
 namespace triptych {
 
@@ -20,7 +21,7 @@ Evaluations::Evaluations(const TrainConfig& config, Objective& objective, const 
   const auto name = std::visit([](const auto& c) { return std::string(c.kTag); }, config.objective);
   std::vector<std::string> metrics;
   for (const auto& entry : config.eval) {
-    auto evaluator = make_evaluator(entry, config.data);
+    auto evaluator = make_evaluator(entry, config.data, image_size(config.model));
     check_served(*evaluator, encoders, name);
     evaluator->check_labels(class_names);
     for (const auto& metric : evaluator->metric_names())

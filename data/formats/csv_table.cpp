@@ -84,7 +84,7 @@ class CsvTable : public TableFormat {
     const auto keys = config_.captions_at();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const auto& text = fields[columns.captions[i]];
-      if (text.find_first_not_of(" \t\r\n\v\f") == std::string::npos) continue;  // tables are often not full
+      if (is_empty_caption(text)) continue;  // tables are often not full
       parsed.captions.push_back(in_column(columns.captions[i], keys[i], [&] { return clean_caption(text); }));
     }
     if (parsed.captions.empty()) throw DataError("no caption: " + join(keys, ", ") + " are empty");

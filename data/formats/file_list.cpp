@@ -4,9 +4,12 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <new>
 #include <optional>
 #include <string_view>
 
@@ -68,6 +71,15 @@ bool has_wildcard(const std::string& name) {
   return name.find_first_of("*?[") != std::string::npos;
 }
 
+/// What glob() met: folders that are not there match nothing, all others end it. It takes no context.
+thread_local std::string unreadable;
+
+int note_unreadable(const char* folder, int error_number) {
+  if (error_number == ENOENT || error_number == ENOTDIR) return 0;
+  unreadable = printable(folder) + ": " + std::strerror(error_number);
+  return 1;
+}
+
 void append_matches(const std::string& name, const std::string& pattern, std::vector<std::string>& files) {
   std::error_code ignored;
   if (!has_wildcard(name) || std::filesystem::exists(name, ignored)) {
@@ -76,13 +88,20 @@ void append_matches(const std::string& name, const std::string& pattern, std::ve
     return;
   }
   glob_t found{};
-  const int status = ::glob(name.c_str(), GLOB_NOSORT, nullptr, &found);
+  const auto before = files.size();
+  const int status = ::glob(name.c_str(), GLOB_NOSORT, note_unreadable, &found);
   if (status == 0) {
     std::copy_if(found.gl_pathv, found.gl_pathv + found.gl_pathc, std::back_inserter(files),
                  [](const char* file) { return !is_own_file(file); });
   }
   ::globfree(&found);
-  if (status != 0 && status != GLOB_NOMATCH) fail(pattern, "the folder cannot be read");
+  if (status == GLOB_ABORTED) fail(pattern, "a folder cannot be read: " + unreadable);
+  if (status == GLOB_NOSPACE) throw std::bad_alloc();
+  // Of every name that the braces give: the part of a corpus that is not there must not go unnoticed.
+  if (files.size() == before) {
+    fail(pattern, "no file matches" + (name == pattern ? "" : " " + printable(name)) +
+                      "; paths are relative to the working directory");
+  }
 }
 
 }  // namespace
@@ -121,7 +140,6 @@ std::vector<std::string> list_files(const std::string& pattern) {
   for (const auto& name : expand_braces(pattern)) append_matches(name, pattern, files);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
-  if (files.empty()) fail(pattern, "no file matches; paths are relative to the working directory");
   return files;
 }
 

@@ -11,7 +11,7 @@ std::vector<std::string> expand_braces(const std::string& pattern);
 
 /// The files and folders that `pattern` names by braces and shell wildcards (* ? [...]), sorted by bytes, each once.
 /// One that is called exactly like the pattern is taken as it is; wildcards pass over index files. Throws ConfigError:
-/// nothing matches, a name without wildcards does not exist, a brace list is wrong.
+/// nothing matches one of the names that the braces give, a folder cannot be read, a brace list is wrong.
 std::vector<std::string> list_files(const std::string& pattern);
 /// The same for a key of a corpus: what is thrown begins with the key.
 std::vector<std::string> list_files(const char* key, const std::string& pattern);

@@ -9,6 +9,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
+#include "core/base/log.h"
 #include "core/base/strings.h"
 #include "data/formats/class_names.h"
 #include "data/formats/file_list.h"
@@ -34,18 +35,41 @@ bool hidden(const fs::path& path) {
   return path.filename().string().starts_with(".");
 }
 
-/// Pictures below `folder`, relative to `root`, sorted. Links to folders are not followed: they can form circles.
-std::vector<std::string> pictures_below(const fs::path& folder, const fs::path& root) {
-  std::vector<std::string> files;
+/// A link that leads nowhere, or to itself.
+bool dangling(const fs::directory_entry& entry) {
+  std::error_code ignored;
+  return entry.is_symlink() && !entry.exists(ignored);
+}
+
+/// A link to a folder that holds `root`: what is below it would stand twice.
+bool leads_back(const fs::directory_entry& entry, const fs::path& root) {
+  if (!entry.is_symlink()) return false;
+  const auto from = fs::canonical(root), to = fs::canonical(entry.path());
+  return std::mismatch(to.begin(), to.end(), from.begin(), from.end()).first == to.end();
+}
+
+/// Links that are not followed although others like them are.
+struct PassedOver {
+  std::int64_t links = 0;
+  std::string first;
+  void add(const fs::path& path) {
+    if (links++ == 0) first = path.string();
+  }
+};
+
+/// Appends the pictures below `folder`, relative to `root`. Links to folders are not followed: they can form
+/// circles.
+void append_pictures(const fs::path& folder, const fs::path& root, PassedOver& passed_over,
+                     std::vector<std::string>& files) {
   for (auto entry = fs::recursive_directory_iterator(folder); entry != fs::recursive_directory_iterator(); ++entry) {
     if (hidden(entry->path())) {
       if (entry->is_directory()) entry.disable_recursion_pending();
+    } else if (dangling(*entry)) {
+      passed_over.add(entry->path());
     } else if (entry->is_regular_file() && is_picture(entry->path())) {
       files.push_back(entry->path().lexically_relative(root).string());
     }
   }
-  std::sort(files.begin(), files.end());
-  return files;
 }
 
 class ImageFolder : public Corpus {
@@ -58,6 +82,10 @@ class ImageFolder : public Corpus {
       config.kind == "image_label" ? list_classes() : list_pictures();
     } catch (const fs::filesystem_error& error) {
       throw ConfigError("path: " + printable(error.what()));
+    }
+    if (passed_over_.links > 0) {
+      log_warning("corpus " + printable(config.name) + ": passed over " + std::to_string(passed_over_.links) +
+                  " links that lead nowhere or to a folder above them; the first is " + printable(passed_over_.first));
     }
     ends_.shrink_to_fit();
     if (size() == 0)
@@ -95,8 +123,9 @@ class ImageFolder : public Corpus {
       if (config_.kind == "image_text") {
         for (const auto& extension : config_.captions_at()) {
           const auto text = InputFile(fs::path(path).replace_extension(extension).string()).read_all(kLargestText);
-          record.captions.push_back(clean_caption(text));
+          if (!is_empty_caption(text)) record.captions.push_back(clean_caption(text));
         }
+        if (record.captions.empty()) throw DataError("no caption: " + join(config_.captions_at(), ", ") + " empty");
       } else {
         record.label = run_of(index).label;
       }
@@ -116,8 +145,21 @@ class ImageFolder : public Corpus {
   };
 
   void list_pictures() {
-    for (std::size_t root = 0; root < roots_.size(); ++root)
-      append(pictures_below(roots_[root], roots_[root]), root, -1);
+    for (std::size_t root = 0; root < roots_.size(); ++root) {
+      std::vector<std::string> files;
+      append_pictures(roots_[root], roots_[root], passed_over_, files);
+      for (const auto& entry : fs::directory_iterator(roots_[root])) {
+        const bool linked = !hidden(entry.path()) && entry.is_symlink() && !dangling(entry) && entry.is_directory();
+        if (!linked) continue;
+        if (leads_back(entry, roots_[root])) {
+          passed_over_.add(entry.path());
+        } else {
+          append_pictures(entry.path(), roots_[root], passed_over_, files);
+        }
+      }
+      std::sort(files.begin(), files.end());
+      append(files, root, -1);
+    }
   }
 
   /// Folders of the same name in several roots are one class.
@@ -132,16 +174,23 @@ class ImageFolder : public Corpus {
     for (std::size_t root = 0; root < roots_.size(); ++root) {
       for (const auto& folder : folders[root]) {
         const auto label = std::lower_bound(names.begin(), names.end(), folder) - names.begin();
-        append(pictures_below(fs::path(roots_[root]) / folder, roots_[root]), root, label);
+        std::vector<std::string> files;
+        append_pictures(fs::path(roots_[root]) / folder, roots_[root], passed_over_, files);
+        std::sort(files.begin(), files.end());
+        append(files, root, label);
       }
     }
     name_classes(names);
   }
 
-  static std::vector<std::string> class_folders(const fs::path& root) {
+  std::vector<std::string> class_folders(const fs::path& root) {
     std::vector<std::string> folders;
     for (const auto& entry : fs::directory_iterator(root)) {
       if (hidden(entry.path())) continue;
+      if (dangling(entry) || (entry.is_directory() && leads_back(entry, root))) {
+        passed_over_.add(entry.path());
+        continue;
+      }
       if (entry.is_directory()) folders.push_back(entry.path().filename().string());
       if (entry.is_regular_file() && is_picture(entry.path())) {
         throw ConfigError("path: " + printable(entry.path().string()) +
@@ -202,6 +251,7 @@ class ImageFolder : public Corpus {
   std::vector<std::size_t> ends_;  // of each path
   std::vector<Run> runs_;
   ClassNames class_names_;
+  PassedOver passed_over_;
   std::vector<ShardSpan> spans_;
   std::uint64_t fingerprint_ = 0;
 };

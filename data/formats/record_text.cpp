@@ -19,16 +19,44 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
+std::string_view caption_part(std::string_view text) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  return trimmed(text);
+}
+
 [[noreturn]] void bad_label(std::string_view value, std::int64_t classes) {
   throw DataError("label '" + printable(value) + "' is no class index: 0 to " + std::to_string(classes - 1) +
                   " are expected");
 }
 
+/// By brackets outside strings; in text that is no JSON they need not match.
+bool nested_deeper(std::string_view json, int levels) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > levels) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
+bool is_empty_caption(std::string_view text) {
+  return caption_part(text).empty();
+}
+
 std::string clean_caption(std::string_view text) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  text = trimmed(text);
+  text = caption_part(text);
   if (text.empty()) throw DataError("the caption is empty");
   if (text.size() > kLongestCaption) {
     throw DataError("the caption has " + std::to_string(text.size()) + " bytes; at most " +
@@ -54,15 +82,18 @@ std::string clean_label(std::string_view text) {
 std::vector<std::string> json_captions(const nlohmann::json& object, const std::string& key) {
   const auto found = object.find(key);
   if (found == object.end()) return {};
-  if (found->is_string()) return {clean_caption(found->get_ref<const std::string&>())};
-  if (!found->is_array()) throw DataError("JSON key '" + key + "' is neither a string nor a list of strings");
   std::vector<std::string> captions;
-  for (const auto& entry : *found) {
-    if (!entry.is_string()) throw DataError("JSON key '" + key + "' holds something that is no string");
-    const auto& text = entry.get_ref<const std::string&>();
-    if (!trimmed(text).empty()) captions.push_back(clean_caption(text));
+  const auto take = [&](const nlohmann::json& value, const char* otherwise) {
+    if (value.is_null()) return;
+    if (!value.is_string()) throw DataError("JSON key '" + key + "' " + otherwise);
+    const auto& text = value.get_ref<const std::string&>();
+    if (!is_empty_caption(text)) captions.push_back(clean_caption(text));
+  };
+  if (found->is_array()) {
+    for (const auto& entry : *found) take(entry, "holds something that is no string");
+  } else {
+    take(*found, "is neither a string nor a list of strings");
   }
-  if (captions.empty()) throw DataError("JSON key '" + key + "' holds no caption that is not empty");
   return captions;
 }
 
@@ -71,13 +102,25 @@ std::vector<std::string> all_captions(const nlohmann::json& object, const std::v
   for (const auto& key : keys) {
     for (auto& caption : json_captions(object, key)) captions.push_back(std::move(caption));
   }
-  if (captions.empty()) throw DataError("no caption: none of the keys " + join(keys, ", ") + " is there");
+  if (captions.empty()) throw DataError("no caption: " + join(keys, ", ") + " absent or empty");
   return captions;
 }
 
+nlohmann::json parse_json(std::string_view text, const std::string& what) {
+  if (nested_deeper(text, kDeepestJson)) {
+    throw DataError(what + " is JSON nested deeper than " + std::to_string(kDeepestJson) + " levels");
+  }
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw DataError(what + " cannot be parsed as JSON: wrong at its byte " + std::to_string(error.byte));
+  } catch (const nlohmann::json::exception&) {
+    throw DataError(what + " cannot be parsed as JSON: it has a number that is too large");
+  }
+}
+
 nlohmann::json parse_object(std::string_view text, const std::string& what) {
-  auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) throw DataError(what + " cannot be parsed as JSON");
+  auto object = parse_json(text, what);
   if (!object.is_object()) throw DataError(what + " is no JSON object");
   return object;
 }
@@ -95,6 +138,11 @@ std::int64_t json_label(const nlohmann::json& object, const std::string& key, st
   const auto found = object.find(key);
   if (found == object.end()) throw DataError("neither a ." + key + " member nor a JSON key '" + key + "'");
   if (found->is_string()) return parse_label(found->get_ref<const std::string&>(), classes);
+  // Not written out: nlohmann does so recursively.
+  if (found->is_structured()) {
+    throw DataError("JSON key '" + key + "' holds an " + found->type_name() + ", no class index: 0 to " +
+                    std::to_string(classes - 1) + " are expected");
+  }
   if (!found->is_number_integer()) bad_label(found->dump().substr(0, 100), classes);
   return parse_label(found->dump(), classes);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "core/base/errors.h"
@@ -102,8 +103,8 @@ void scan_csv(FileBytes& bytes, std::int64_t at, char delimiter, const std::stri
   while (bytes.at(at) >= 0) {
     const bool blank = bytes.at(at) == '\n' || (bytes.at(at) == '\r' && bytes.at(at + 1) == '\n');
     const auto walked = walk_csv_row(bytes, at, delimiter);
-    if (walked.open_quote && ++open_quotes > kMostOpenQuotes) {
-      throw DataError(path + ":" + std::to_string(line) + ": more than " + std::to_string(kMostOpenQuotes) +
+    if (walked.open_quote && ++open_quotes > kMostOpenRows) {
+      throw DataError(path + ":" + std::to_string(line) + ": more than " + std::to_string(kMostOpenRows) +
                       " rows have a quote that is never closed; is this CSV with quotes by RFC 4180?");
     }
     if (!blank) row({at, walked.end, line});
@@ -112,49 +113,156 @@ void scan_csv(FileBytes& bytes, std::int64_t at, char delimiter, const std::stri
   }
 }
 
-/// The elements of an array whose '[' is at `at`: everything between commas that stand outside strings and brackets.
-void scan_array(FileBytes& bytes, std::int64_t at, std::int64_t line, const RowVisit& row) {
-  std::int64_t depth = 0, begin = -1, begin_line = 0;
-  bool in_string = false;
-  const auto finish = [&](std::int64_t end) {
-    if (begin >= 0) row({begin, end, begin_line});
-    begin = -1;
-  };
-  for (++at;; ++at) {
-    const int byte = bytes.at(at);
-    if (byte < 0) return finish(at);
-    if (byte == '\n') ++line;
-    if (!in_string && depth <= 0 && (byte == ',' || byte == ']')) {
-      finish(at);
-      if (byte == ']') break;
-      continue;
+/// A place in a file.
+struct Place {
+  std::int64_t at = 0, line = 1, line_begin = 0;
+};
+
+/// The elements of an array: everything between commas that stand outside strings and brackets. Where a lost quote or
+/// bracket leaves a row open, the next line that looks like the beginning of a row ends it.
+class ArrayScan {
+ public:
+  ArrayScan(FileBytes& bytes, const std::string& path, const RowVisit& row) : bytes_(bytes), path_(path), row_(row) {}
+
+  /// `now_` is at the '['.
+  void run(const Place& bracket) {
+    now_ = bracket;
+    for (++now_.at;; ++now_.at) {
+      const int byte = bytes_.at(now_.at);
+      if (byte < 0) {
+        if (leave_at_end()) continue;
+        return finish(now_.at);
+      }
+      if (byte == '\n') {
+        ++now_.line;
+        now_.line_begin = now_.at + 1;
+      }
+      if (leave_open_row(byte)) continue;
+      if (!in_string_ && depth_ <= 0 && (byte == ',' || byte == ']')) {
+        finish(now_.at);
+        if (byte == ']') break;
+        continue;
+      }
+      step(byte);
     }
-    if (begin < 0) {
-      if (is_blank(byte)) continue;
-      begin = at, begin_line = line, depth = 0;
+    // What stands behind the array is no row; as one that begins with the bracket it will not parse, so it is counted.
+    auto behind = now_.at + 1;
+    while (is_blank(bytes_.at(behind))) ++behind;
+    if (bytes_.at(behind) >= 0) row_({now_.at, behind, now_.line});
+  }
+
+ private:
+  bool open() const { return begin_.at >= 0; }
+
+  void step(int byte) {
+    if (!open()) {
+      if (is_blank(byte)) return;
+      begin_ = now_;
+      depth_ = 0;
     }
-    if (in_string) {
-      if (byte == '\\' && bytes.at(at + 1) >= 0) ++at;
-      in_string = byte != '"';
+    if (in_string_) {
+      const bool escape = byte == '\\' && bytes_.at(now_.at + 1) >= 0 && bytes_.at(now_.at + 1) != '\n';
+      if (escape) ++now_.at;
+      in_string_ = byte != '"';
     } else if (byte == '"') {
-      in_string = true;
+      in_string_ = true;
     } else if (byte == '{' || byte == '[') {
-      ++depth;
+      ++depth_;
     } else if (byte == '}' || byte == ']') {
-      --depth;
+      --depth_;
     }
   }
-  // What stands behind the array is no row; as one that begins with the bracket it will not parse, so it is counted.
-  auto behind = at + 1;
-  while (is_blank(bytes.at(behind))) ++behind;
-  if (bytes.at(behind) >= 0) row({at, behind, line});
-}
 
-void scan_json(FileBytes& bytes, std::int64_t at, const RowVisit& row) {
-  auto first = at;
-  std::int64_t line = 1;
-  for (; is_blank(bytes.at(first)); ++first) line += bytes.at(first) == '\n';
-  bytes.at(first) == '[' ? scan_array(bytes, first, line, row) : scan_lines(bytes, at, true, row);
+  void finish(std::int64_t end) {
+    if (open()) row_({begin_.at, end, begin_.line});
+    begin_.at = -1;
+    in_string_ = searched_ = false;
+    depth_ = 0;
+  }
+
+  /// Ends the row where another one seems to begin, and goes on there.
+  bool leave_for(const std::optional<Place>& next) {
+    searched_ = true;
+    if (!next) return false;
+    finish(next->at);
+    now_ = *next;
+    --now_.at;
+    return true;
+  }
+
+  void count_open_row() {
+    if (++open_rows_ <= kMostOpenRows) return;
+    throw DataError(path_ + ":" + std::to_string(begin_.line) + ": more than " + std::to_string(kMostOpenRows) +
+                    " rows have a quote or a bracket that is never closed; is this a JSON array of objects?");
+  }
+
+  /// No string of JSON holds a line end, and a row that grows too long to be read is looked at again.
+  bool leave_open_row(int byte) {
+    if (!open() || searched_) return false;
+    if (in_string_ && byte == '\n') {
+      const Place line_end{now_.at, now_.line - 1, 0};
+      if (leave_for(next_row(line_end, now_.at + kLongestRow))) return true;
+      count_open_row();
+    } else if (now_.at - begin_.at > kLongestRow && leave_for(next_row(begin_, now_.at))) {
+      count_open_row();
+      return true;
+    }
+    return false;
+  }
+
+  bool leave_at_end() {
+    if (!open()) return false;
+    count_open_row();
+    if (leave_for(next_row(begin_, now_.at))) return true;
+    if (!hides_rows()) return false;
+    throw DataError(path_ + ":" + std::to_string(begin_.line) +
+                    ": the row has a quote or a bracket that is never closed, and no line behind it begins with a '{', "
+                    "so the rows behind it cannot be told apart; close it, or write every row in a line of its own");
+  }
+
+  /// The next line behind `from` that begins with a '{' no further right than the open row: what belongs to a row
+  /// stands further right.
+  std::optional<Place> next_row(const Place& from, std::int64_t end) {
+    const auto column = begin_.at - begin_.line_begin;
+    auto line = from.line;
+    for (auto at = bytes_.behind_newline(from.at); at < end && bytes_.at(at) >= 0; at = bytes_.behind_newline(at)) {
+      const auto line_begin = at;
+      ++line;
+      while (at - line_begin < column && (bytes_.at(at) == ' ' || bytes_.at(at) == '\t')) ++at;
+      if (bytes_.at(at) == '{') return Place{at, line, line_begin};
+    }
+    return std::nullopt;
+  }
+
+  /// Whether an array that is whole (what is cut ends in its last row) has other rows in its open one.
+  bool hides_rows() {
+    int last = 0;
+    bool row = false;
+    for (auto at = begin_.at; at < now_.at; ++at) {
+      const int byte = bytes_.at(at);
+      if (is_blank(byte)) continue;
+      row |= last == ',' && byte == '{';
+      last = byte;
+    }
+    return row && last == ']';
+  }
+
+  FileBytes& bytes_;
+  const std::string& path_;
+  const RowVisit& row_;
+  Place now_, begin_{-1, 1, 0};  // begin_: of the row, when one is open
+  std::int64_t depth_ = 0, open_rows_ = 0;
+  bool in_string_ = false, searched_ = false;  // searched_: the open row, for another one's beginning
+};
+
+void scan_json(FileBytes& bytes, std::int64_t at, const std::string& path, const RowVisit& row) {
+  Place first{at, 1, at};
+  for (; is_blank(bytes.at(first.at)); ++first.at) {
+    if (bytes.at(first.at) != '\n') continue;
+    ++first.line;
+    first.line_begin = first.at + 1;
+  }
+  bytes.at(first.at) == '[' ? ArrayScan(bytes, path, row).run(first) : scan_lines(bytes, at, true, row);
 }
 
 }  // namespace
@@ -168,7 +276,7 @@ void scan_rows(const InputFile& file, RowRule rule, const RowVisit& row) {
     case RowRule::Kind::kCsv:
       return scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row);
     case RowRule::Kind::kJson:
-      return scan_json(bytes, begin, row);
+      return scan_json(bytes, begin, printable(file.path()), row);
   }
 }
 

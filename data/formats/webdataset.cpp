@@ -219,7 +219,8 @@ std::vector<const MemberEntry*> WebDataset::wanted(const Found& found) const {
     const auto name = "." + found.index.extensions()[member->extension] + ": ";
     if (member->damage != 0) throw DataError(name + damage_text(static_cast<Damage>(member->damage)));
     if (member->size > limit) throw DataError(name + std::to_string(member->size) + " bytes are too many");
-    if (member->size == 0) throw DataError(name + "the member is empty");
+    const bool caption = has_captions && member != members.front() && member != object;
+    if (member->size == 0 && !caption) throw DataError(name + "the member is empty");
   }
   return members;
 }
@@ -229,14 +230,14 @@ std::vector<std::string> WebDataset::captions(const Found& found, const MemberBy
   std::optional<nlohmann::json> object;
   for (const auto& key : caption_keys_) {
     if (const auto* member = key == "json" ? nullptr : found.member(key)) {
-      captions.push_back(clean_caption(bytes.of(*member)));
+      if (!is_empty_caption(bytes.of(*member))) captions.push_back(clean_caption(bytes.of(*member)));
     } else if (const auto* json = found.member("json")) {
       if (!object) object = parse_object(bytes.of(*json));
       for (auto& caption : json_captions(*object, key)) captions.push_back(std::move(caption));
     }
   }
   if (!captions.empty()) return captions;
-  throw DataError("no caption: none of the members or JSON keys " + join(caption_keys_, " ") + " is there");
+  throw DataError("no caption: members or JSON keys " + join(caption_keys_, ", ") + " absent or empty");
 }
 
 std::int64_t WebDataset::label(const Found& found, const MemberBytes& bytes) const {

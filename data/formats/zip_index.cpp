@@ -227,6 +227,11 @@ std::vector<unsigned char> read_entry(const InputFile& zip, const ZipEntry& entr
                     std::to_string(limit) + " are read");
   }
   if (entry.method == 0 && entry.packed_size != entry.size) throw DataError("is stored, but has two sizes");
+  // Deflate packs at most 1032 to 1: no memory is spent on a size that the bytes cannot have.
+  if (entry.size / 1032 > entry.packed_size) {
+    throw DataError("is damaged: " + std::to_string(entry.packed_size) + " bytes cannot be inflated to " +
+                    std::to_string(entry.size));
+  }
   if (data_offset + entry.packed_size > static_cast<std::uint64_t>(zip.size())) throw DataError("is cut");
   std::vector<unsigned char> packed(entry.packed_size);
   if (zip.read_at(static_cast<std::int64_t>(data_offset), packed) != packed.size()) throw DataError("is cut");

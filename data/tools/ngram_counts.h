@@ -7,8 +7,9 @@
 
 namespace triptych {
 
-/// Counts by 64-bit hash of the n-gram: about 12 to 24 bytes for each different one. n-grams whose hashes agree are
-/// taken for one (of 100 million, 0.0003 pairs are expected to). Counts stop at 2^32 - 1.
+/// Counts by 64-bit hash of the n-gram: 16 to 32 bytes for each different one (places of 12 bytes, of which 3/8
+/// to 3/4 are taken). n-grams whose hashes agree are taken for one (of 100 million, 0.0003 pairs are expected to).
+/// Counts stop at 2^32 - 1.
 class NgramCounts {
  public:
   NgramCounts();

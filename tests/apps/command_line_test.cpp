@@ -63,6 +63,9 @@ TEST(CommandLine, WrongWordsAreRefusedWithTheNearest) {
   expect_refused("triptych doctor --format yaml", {"--format", "yaml", "json"});
   expect_refused("triptych data show configs/none.yaml --count 0", {"--count"});
   expect_refused("triptych data phrases configs/none.yaml --import a --export b", {"--import", "--export"});
+  expect_refused("triptych data phrases configs/none.yaml --export b --threads 2", {"--export", "--threads"});
+  expect_refused("triptych data phrases configs/none.yaml --import a --threads 2", {"--import", "--threads"});
+  expect_refused("triptych bench index --seconds 3", {"bench index: takes only --records and --format"});
   expect_refused("triptych data show configs/none.yaml --out x", {"--out", "triptych data show --help"});
   expect_refused("triptych data pack configs/none.yaml --out x --reszie 3", {"--reszie", "'--resize'"});
   expect_refused("triptych data pck configs/none.yaml", {"unknown action 'pck'", "'pack'", "verify"});

@@ -52,6 +52,14 @@ TEST_F(CorpusSetTest, IndexFilesGoWhereTheDataSectionSaysUnlessTheCorpusSaysOthe
   EXPECT_EQ(files_in(folder_ / "own-index"), 1);
 }
 
+TEST_F(CorpusSetTest, FoldersOfPicturesHaveNoUseForTheCommonIndexFolder) {
+  DataConfig config;
+  write_test_file(folder_ / "pictures/cat/1.png", "p");
+  config.corpora = {folder_corpus(folder_ / "pictures", "image_label")};
+  config.index_dir = (folder_ / "common-index").string();
+  EXPECT_EQ(CorpusSet(config).size(), 1);
+}
+
 TEST_F(CorpusSetTest, EqualNamesShareALabel) {
   DataConfig config;
   config.corpora = {texts(), labels("a", "cat|kitty\nGolden_Retriever\n"),

@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(
         PairCase{"no_captions",
                  {"1\t{\"source\": \"x\"}\n" + text_row("2", "b"), kImages},
                  {"b"},
-                 {"none of the keys captions is there"}},
+                 {"captions absent or empty"}},
         PairCase{"empty_files", {"", ""}, {}, {}, "hold no record"}),
     [](const auto& which) { return which.param.name; });
 

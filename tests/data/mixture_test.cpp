@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "core/base/errors.h"
+
 namespace triptych {
 namespace {
 
@@ -49,6 +51,19 @@ TEST(MixtureTest, HugeCorporaDoNotOverflow) {
   EXPECT_EQ(mixture.before(0, mixture.period()), big);
   EXPECT_EQ(mixture.before(1, mixture.period()), big / 2);
   EXPECT_EQ(mixture.before(2, mixture.period()), 3);
+}
+
+/// 0.6 of 1,000 is more than half a record, and still none is left for it.
+TEST(BlockQuotasTest, ACorpusWithoutARecordIsRefused) {
+  EXPECT_EQ(block_quotas({1, 998, 1}).front(), 1);
+  try {
+    block_quotas({0.6, 499.7, 499.7});
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "data.corpora[0].weight: its share of the 1000 records of a block is rounded to none, so the corpus "
+                 "would never be drawn; raise its weight");
+  }
 }
 
 TEST(WholeQuotasTest, LargestRemainderFirst) {

@@ -29,7 +29,7 @@ std::unique_ptr<Corpus> corpus_of(const TempDir& dir, int records, std::vector<s
   TarWriter tar;
   for (int i = 0; i < records; ++i) {
     const auto key = "k" + std::to_string(1000 + i);
-    tar.file(key + ".jpg", "p").file(key + ".txt", i == 5 ? "" : caption_of(i)).file(key + ".alt", "été: a cat");
+    tar.file(key + ".jpg", "p").file(key + ".txt", i == 5 ? "\xFF" : caption_of(i)).file(key + ".alt", "été: a cat");
   }
   write_test_file(dir / "a.tar", tar.end().bytes());
   auto config = text_corpus(dir / "a.tar");
@@ -196,6 +196,9 @@ TEST(ImportPhrases, NamesTheLineThatIsWrong) {
   EXPECT_THAT(refused(R"({"record": 1, "phrases": [[[0, 99]]]})"), HasSubstr("[0, 99]"));
   EXPECT_THAT(refused(R"({"record": 1, "phrases": [[[0, 5000000000]]]})"), HasSubstr("5000000000"));
   EXPECT_THAT(refused(R"({"record": 1, "captions": ["x"], "phrases": [[]]})"), HasSubstr("not those of the corpus"));
+  EXPECT_THAT(refused(R"({"record": 1, "phrases": [[[[0], 1]]]})"), HasSubstr("got the offset array"));
+  const auto deep = std::string(200'000, '[') + std::string(200'000, ']');
+  EXPECT_THAT(refused(R"({"record": 1, "phrases": [[[)" + deep + ", 1]]]}"), HasSubstr("nested deeper than 100"));
   EXPECT_THAT(refused(std::string(5 << 20, ' ')), HasSubstr("4194304 bytes"));
   EXPECT_THAT(refused(std::string("{\0}", 3)), HasSubstr("parse"));
   EXPECT_FALSE(std::filesystem::exists(path) || std::filesystem::exists(path + ".part"));

@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz_rows(data, size, {RowRule::Kind::kJson, ','}, [](const std::string& row) {
     const auto object = parse_object(row);
     expect_data_error_at_most([&] { json_label_text(object, "label"); });
+    expect_data_error_at_most([&] { require(json_label(object, "label", 10) < 10); });
     for (const auto& caption : all_captions(object, {"caption"})) require(!caption.empty() && is_utf8(caption));
   });
   return 0;
