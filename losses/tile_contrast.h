@@ -31,7 +31,7 @@ SoftmaxStats gather_stats(const SoftmaxStats& own, Collectives& comm);
 
 struct PairSoftmax {
   TileSide query, key;
-  double scale = 1;  ///< > 0: s_ij = scale * query_i . key_j
+  double scale = 1;  ///< >= 0: s_ij = scale * query_i . key_j
   /// Query i and key i + self are one row, and left out.
   std::optional<std::int64_t> self = std::nullopt;
   /// Element-wise work by tensor operations instead of fused loops: what every device but the CPU does.

@@ -1,7 +1,7 @@
 // The element-wise work on one tile of logits on the CPU. An element is read twice in the forward (largest, then sums)
 // and once in the backward, and the tile is all there ever is of the B x B matrix.
 //
-// A tile holds raw products u_i . v_j without gaps, row-major; the logits are s_ij = scale * raw, scale > 0. Targets
+// A tile holds raw products u_i . v_j without gaps, row-major; the logits are s_ij = scale * raw, scale >= 0. Targets
 // follow from labels: T_ij = sum over labels c of Y_ic Y_jc (losses/class_ids.h), 1 or 0 where nothing is mixed.
 #pragma once
 #include <cstdint>

@@ -118,7 +118,8 @@ TiledPairLoss tiled_pair_loss(const at::Tensor& image_bd, const at::Tensor& text
     state->rows = {weights.rows, state->row_mass_all.narrow(0, rank * b, b), {}, {}};
     state->columns = {weights.columns, state->column_mass_all.narrow(0, rank * k, k), {}, {}};
     state->scale = scale.item<double>();
-    TORCH_CHECK(!(state->scale <= 0), "the scale of the logits must be positive, got ", state->scale);  // NaN goes on
+    TORCH_CHECK(!(state->scale < 0), "the scale of the logits must not be negative, got ",
+                state->scale);  // NaN goes on
     state->one_process = comm.size() == 1;
   }
   const auto out = TiledPair::apply(image_bd, text_kd, scale, state, &comm);
