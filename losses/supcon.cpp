@@ -1,32 +1,64 @@
-// SupCon of a rank's views against the gathered batch.
+// SupCon of a rank's views against the gathered batch, by tiles.
 #include "losses/supcon.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
-#include <limits>
-
-#include "distributed/gather_with_grad.h"
-#include "losses/class_ids.h"
+#include "losses/tile_contrast.h"
 
 namespace triptych {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// What forward leaves to backward.
+struct ViewState : torch::CustomClassHolder {
+  PairSoftmax pairs;          ///< own views against all
+  at::Tensor mass_m, mass_n;  ///< |P(i)| of own and of all views, fp64
+  SoftmaxStats own, all;
+};
+
+struct TiledViews : torch::autograd::Function<TiledViews> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& view_md,
+                            const c10::intrusive_ptr<ViewState>& state, Collectives* comm) {
+    const auto& stats = state->own = state->pairs.query_stats();
+    state->all = gather_stats(stats, *comm);
+    context->saved_data["state"] = c10::IValue::make_capsule(state);
+    return (stats.lse(state->pairs.scale) - stats.positive * state->pairs.scale / state->mass_m)
+        .mean()
+        .to(view_md.scalar_type());
+  }
+  // A view is a query of its own softmax and a key in all others': both parts are its own rank's to complete.
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto holder = context->saved_data["state"].toCapsule();
+    const auto& state = static_cast<const ViewState&>(*holder);
+    const double factor = 1.0 / static_cast<double>(state.mass_m.size(0));
+    const auto side = [&](const SoftmaxStats& stats, const at::Tensor& mass) {
+      return SideGradient{stats.most, stats.log_sum, factor, (factor / mass).to(stats.most.scalar_type())};
+    };
+    const auto views = pair_gradients(state.pairs, side(state.own, state.mass_m), side(state.all, state.mass_n),
+                                      /*with_keys=*/false);
+    return {views.query_nd * gradients[0], {}, {}};
+  }
+};
+
+}  // namespace
 
 LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm) {
   TORCH_CHECK(view_bvd.dim() == 3 && view_bvd.size(1) >= 2 && view_bvd.size(0) == labels_b.size(0),
               "supcon needs embeddings [b, views >= 2, d] and labels [b], got ", view_bvd.sizes(), " and ",
               labels_b.sizes());
-  const std::int64_t views = view_bvd.size(1);
-  const at::Tensor all_nd = all_gather_with_grad(view_bvd, comm).flatten(0, 1);  // n = V B
-  const at::Tensor ids_n = gather_class_ids(labels_b, comm).repeat_interleave(views);
-  const at::Tensor own_m =
-      local_rows(at::arange(all_nd.size(0), labels_b.options()), comm);  // m = V b rows of this rank
-  const at::Tensor self_mn = own_m.unsqueeze(1) == at::arange(all_nd.size(0), labels_b.options()).unsqueeze(0);
-  const at::Tensor positive_mn =
-      (ids_n.index_select(0, own_m).unsqueeze(1) == ids_n.unsqueeze(0)).logical_and_(self_mn.logical_not());
-
-  const at::Tensor logits_mn = at::mm(view_bvd.flatten(0, 1) / temperature, all_nd.t());
-  const at::Tensor others_mn = logits_mn.masked_fill(self_mn, -std::numeric_limits<double>::infinity());
-  const at::Tensor positive_m = at::where(positive_mn, logits_mn, at::zeros({}, logits_mn.options())).sum(1);
-  const at::Tensor total = (at::logsumexp(others_mn, {1}) - positive_m / positive_mn.sum(1)).mean();
+  const std::int64_t views = view_bvd.size(1), m = view_bvd.size(0) * views, first = comm.rank() * m;
+  const at::Tensor own_md = view_bvd.flatten(0, 1);
+  const at::Tensor rows_md = own_md.detach().contiguous();
+  const auto gathered = gather_labels(labels_b, own_md.scalar_type(), comm);
+  const auto labels_n = gathered.labels_B.repeat(views);
+  auto state = c10::make_intrusive<ViewState>();
+  state->mass_n = gathered.mass_B.repeat_interleave(views) * views - 1;  // all views of the class but itself
+  state->mass_m = state->mass_n.narrow(0, first, m);
+  state->pairs = {{rows_md, labels_n.narrow(first, m)}, {comm.all_gather(rows_md), labels_n}, 1 / temperature, first};
+  const at::Tensor total = TiledViews::apply(own_md, state, &comm);
   return {total, {{"supcon", total.detach()}}};
 }
 

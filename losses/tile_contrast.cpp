@@ -1,0 +1,258 @@
+// Two sweeps over tiles of logits: one for the softmaxes, one for the gradients.
+#include "losses/tile_contrast.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "losses/tile_loops.h"
+
+namespace triptych {
+namespace {
+
+// 2 MiB of fp32. The tile depends on nothing, so that neither do the sums' orders on the number of ranks.
+constexpr std::int64_t kTileRows = 512, kTileColumns = 1024;
+constexpr std::int64_t kRowsAThread = 16, kColumnsAThread = 256;
+
+/// Where a tile lies among queries (rows) and keys (columns).
+struct Place {
+  std::int64_t row, rows, column, columns;
+};
+
+template <class Body>
+void for_tiles(const PairSoftmax& pairs, Body&& body) {
+  const auto queries = pairs.query.rows_nd.size(0), keys = pairs.key.rows_nd.size(0);
+  for (std::int64_t row = 0; row < queries; row += kTileRows)
+    for (std::int64_t column = 0; column < keys; column += kTileColumns)
+      body(Place{row, std::min(kTileRows, queries - row), column, std::min(kTileColumns, keys - column)});
+}
+
+/// Room for one tile, used again for each.
+class TileRoom {
+ public:
+  explicit TileRoom(const PairSoftmax& pairs)
+      : pairs_(pairs),
+        room_(at::empty(
+            {std::min(kTileRows, pairs.query.rows_nd.size(0)) * std::min(kTileColumns, pairs.key.rows_nd.size(0))},
+            pairs.query.rows_nd.options())) {}
+  /// Raw products of the tile's queries and keys, [rows, columns].
+  at::Tensor products(const Place& at) {
+    at::Tensor tile = room_.narrow(0, 0, at.rows * at.columns).view({at.rows, at.columns});
+    at::mm_out(tile, pairs_.query.rows_nd.narrow(0, at.row, at.rows),
+               pairs_.key.rows_nd.narrow(0, at.column, at.columns).t());
+    return tile;
+  }
+
+ private:
+  const PairSoftmax& pairs_;
+  at::Tensor room_;
+};
+
+/// SoftmaxSums as tensors.
+struct Sums {
+  at::Tensor most, sum, weighted, positive;
+
+  explicit Sums(const at::Tensor& rows_nd)
+      : most(at::full({rows_nd.size(0)}, -std::numeric_limits<double>::infinity(), rows_nd.options())),
+        sum(at::zeros({rows_nd.size(0)}, rows_nd.options().dtype(at::kDouble))),
+        weighted(at::zeros_like(sum)),
+        positive(at::zeros_like(sum)) {}
+  template <class Real>
+  SoftmaxSums<Real> from(std::int64_t first) const {
+    return {most.data_ptr<Real>() + first, sum.data_ptr<double>() + first, weighted.data_ptr<double>() + first,
+            positive.data_ptr<double>() + first};
+  }
+  SoftmaxStats stats() const {
+    return {most, sum.log().to(most.scalar_type()), most.to(at::kDouble) + weighted / sum, positive};
+  }
+};
+
+// ---- fused loops
+// -----------------------------------------------------------------------------------------------------
+
+template <class Real>
+TileLabels<Real> labels_from(const LabelColumns& labels, std::int64_t first) {
+  TileLabels<Real> from;
+  from.first = labels.first.data_ptr<std::int32_t>() + first;
+  if (labels.share.defined()) {
+    from.second = labels.second.data_ptr<std::int32_t>() + first;
+    from.share = labels.share.data_ptr<Real>() + first;
+  }
+  return from;
+}
+
+template <class Real>
+LogitTile<Real> tile_at(const PairSoftmax& pairs, const at::Tensor& products, const Place& at) {
+  LogitTile<Real> tile;
+  tile.values = products.data_ptr<Real>();
+  tile.rows = at.rows;
+  tile.columns = at.columns;
+  tile.scale = static_cast<Real>(pairs.scale);
+  tile.row_labels = labels_from<Real>(pairs.query.labels, at.row);
+  tile.column_labels = labels_from<Real>(pairs.key.labels, at.column);
+  if (pairs.self) tile.self = at.row + *pairs.self - at.column;
+  return tile;
+}
+
+template <class Real>
+void add_by_loops(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
+                  const Sums* key) {
+  const auto tile = tile_at<Real>(pairs, products, at);
+  const auto& loops = tile_loops<Real>();
+  if (query != nullptr) {
+    const auto sums = query->from<Real>(at.row);
+    at::parallel_for(0, at.rows, kRowsAThread, [&](auto begin, auto end) { loops.add_rows(tile, sums, begin, end); });
+  }
+  if (key != nullptr) {
+    const auto sums = key->from<Real>(at.column);
+    at::parallel_for(0, at.columns, kColumnsAThread,
+                     [&](auto begin, auto end) { loops.add_columns(tile, sums, begin, end); });
+  }
+}
+
+template <class Real>
+SoftmaxGradient<Real> gradient_from(const SideGradient& side, std::int64_t first) {
+  const auto from = [&](const at::Tensor& t) { return t.defined() ? t.data_ptr<Real>() + first : nullptr; };
+  return {from(side.most), from(side.log_sum), static_cast<Real>(side.factor), from(side.target)};
+}
+
+template <class Real>
+void turn_by_loops(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const SideGradient& query,
+                   const SideGradient& key) {
+  const auto tile = tile_at<Real>(pairs, products, at);
+  const auto row = gradient_from<Real>(query, at.row), column = gradient_from<Real>(key, at.column);
+  at::parallel_for(0, at.rows, kRowsAThread,
+                   [&](auto begin, auto end) { tile_loops<Real>().to_gradient(tile, row, column, begin, end); });
+}
+
+// ---- tensor operations
+// -----------------------------------------------------------------------------------------------
+
+/// T of the tile, 0 where a row meets itself.
+at::Tensor targets_at(const PairSoftmax& pairs, const at::Tensor& products, const Place& at) {
+  const auto rows = pairs.query.labels.narrow(at.row, at.rows),
+             columns = pairs.key.labels.narrow(at.column, at.columns);
+  const auto equal = [&](const at::Tensor& a, const at::Tensor& b) {
+    return (a.unsqueeze(1) == b.unsqueeze(0)).to(products.scalar_type());
+  };
+  at::Tensor targets = equal(rows.first, columns.first);
+  if (rows.share.defined()) {
+    const at::Tensor one = rows.share.unsqueeze(1), other = columns.share.unsqueeze(0);
+    targets = targets * one * other + equal(rows.first, columns.second) * one * (1 - other) +
+              equal(rows.second, columns.first) * (1 - one) * other +
+              equal(rows.second, columns.second) * (1 - one) * (1 - other);
+  }
+  return targets;
+}
+
+/// Sets element (i, i + self) of a tile.
+void fill_self(const PairSoftmax& pairs, const Place& at, at::Tensor& tile, double value) {
+  if (!pairs.self) return;
+  const auto offset = at.row + *pairs.self - at.column;
+  if (offset > -at.rows && offset < at.columns) tile.diagonal(offset).fill_(value);
+}
+
+/// The softmax over dimension `along` of a tile. `counted`: the products, -infinity where a row meets itself.
+void add_by_tensors(const at::Tensor& counted, const at::Tensor& products, const at::Tensor& targets, double scale,
+                    std::int64_t along, const Sums& sums, std::int64_t first) {
+  const auto n = products.size(1 - along);
+  at::Tensor most = sums.most.narrow(0, first, n);
+  const at::Tensor now = at::maximum(most, counted.amax({along})), below = counted - now.unsqueeze(along);
+  const at::Tensor e = (below * scale).exp();
+  at::Tensor sum = sums.sum.narrow(0, first, n), weighted = sums.weighted.narrow(0, first, n);
+  // Before the first tile `most` is -infinity and the sums are 0.
+  const at::Tensor risen = (most - now).to(at::kDouble).nan_to_num(0, 0, 0), before = (risen * scale).exp();
+  weighted.add_(risen * sum).mul_(before).add_((e * below).nan_to_num(0).sum({along}, false, at::kDouble));
+  sum.mul_(before).add_(e.sum({along}, false, at::kDouble));
+  sums.positive.narrow(0, first, n).add_((targets * products).sum({along}, false, at::kDouble));
+  most.copy_(now);
+}
+
+void add_by_tensors(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
+                    const Sums* key) {
+  at::Tensor targets = targets_at(pairs, products, at), counted = products.clone();
+  fill_self(pairs, at, targets, 0);
+  fill_self(pairs, at, counted, -std::numeric_limits<double>::infinity());
+  if (query != nullptr) add_by_tensors(counted, products, targets, pairs.scale, 1, *query, at.row);
+  if (key != nullptr) add_by_tensors(counted, products, targets, pairs.scale, 0, *key, at.column);
+}
+
+void turn_by_tensors(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
+                     const SideGradient& key) {
+  at::Tensor gradient = targets_at(pairs, products, at);
+  gradient.mul_(query.target.narrow(0, at.row, at.rows).unsqueeze(1) +
+                key.target.narrow(0, at.column, at.columns).unsqueeze(0));
+  gradient.neg_();
+  const auto add = [&](const SideGradient& side, std::int64_t first, std::int64_t along) {
+    if (!side.most.defined()) return;
+    const auto part = [&](const at::Tensor& t) {
+      return t.narrow(0, first, products.size(1 - along)).unsqueeze(along);
+    };
+    gradient.add_((products - part(side.most)).mul_(pairs.scale).sub_(part(side.log_sum)).exp_(), side.factor);
+  };
+  add(query, at.row, 1);
+  add(key, at.column, 0);
+  fill_self(pairs, at, gradient, 0);
+  products.copy_(gradient);
+}
+
+void add_tile(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
+              const Sums* key) {
+  if (pairs.by_tensors || !products.is_cpu()) return add_by_tensors(pairs, products, at, query, key);
+  if (products.scalar_type() == at::kDouble) return add_by_loops<double>(pairs, products, at, query, key);
+  add_by_loops<float>(pairs, products, at, query, key);
+}
+
+void turn_tile(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
+               const SideGradient& key) {
+  if (pairs.by_tensors || !products.is_cpu()) return turn_by_tensors(pairs, products, at, query, key);
+  if (products.scalar_type() == at::kDouble) return turn_by_loops<double>(pairs, products, at, query, key);
+  turn_by_loops<float>(pairs, products, at, query, key);
+}
+
+}  // namespace
+
+at::Tensor SoftmaxStats::lse(double scale) const {
+  return most.to(at::kDouble) * scale + log_sum.to(at::kDouble);
+}
+
+SoftmaxStats gather_stats(const SoftmaxStats& own, Collectives& comm) {
+  const at::Tensor all = comm.all_gather(at::stack({own.most, own.log_sum}, 1)).t().contiguous();
+  return {all[0], all[1], {}, {}};
+}
+
+SoftmaxStats PairSoftmax::query_stats() const {
+  const Sums sums(query.rows_nd);
+  TileRoom room(*this);
+  for_tiles(*this, [&](const Place& at) { add_tile(*this, room.products(at), at, &sums, nullptr); });
+  return sums.stats();
+}
+
+std::pair<SoftmaxStats, SoftmaxStats> PairSoftmax::both_stats() const {
+  const Sums of_query(query.rows_nd), of_key(key.rows_nd);
+  TileRoom room(*this);
+  for_tiles(*this, [&](const Place& at) { add_tile(*this, room.products(at), at, &of_query, &of_key); });
+  return {of_query.stats(), of_key.stats()};
+}
+
+PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query, const SideGradient& key,
+                             bool with_keys) {
+  PairGradients gradients{at::zeros_like(pairs.query.rows_nd),
+                          with_keys ? at::zeros_like(pairs.key.rows_nd) : at::Tensor()};
+  TileRoom room(pairs);
+  for_tiles(pairs, [&](const Place& at) {
+    at::Tensor tile = room.products(at);
+    turn_tile(pairs, tile, at, query, key);
+    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, at.row, at.rows); };
+    const auto columns = [&](const at::Tensor& t) { return t.narrow(0, at.column, at.columns); };
+    rows(gradients.query_nd).addmm_(tile, columns(pairs.key.rows_nd));
+    if (with_keys) columns(gradients.key_nd).addmm_(tile.t(), rows(pairs.query.rows_nd));
+  });
+  gradients.query_nd.mul_(pairs.scale);
+  if (with_keys) gradients.key_nd.mul_(pairs.scale);
+  return gradients;
+}
+
+}  // namespace triptych
