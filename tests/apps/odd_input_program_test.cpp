@@ -117,7 +117,8 @@ TEST(OddCaptions, AreTakenOrCountedAndEscapedEverywhere) {
   EXPECT_EQ(verified.code, 0) << verified.err;
   const auto result = json::parse(verified.out);
   EXPECT_EQ(result["unusable"], 2);
-  EXPECT_THAT(result["bad_records"].dump(), AllOf(HasSubstr("JSON keys txt absent or empty"), HasSubstr("at most 65536")));
+  EXPECT_THAT(result["bad_records"].dump(),
+              AllOf(HasSubstr("JSON keys txt absent or empty"), HasSubstr("at most 65536")));
   const auto stats =
       run_shell("triptych data stats " + config + " --corpus text --html " + (dir / "page.html").string());
   EXPECT_EQ(stats.code, 0) << stats.err;
