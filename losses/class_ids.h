@@ -22,11 +22,6 @@ struct RowLabels {
   at::Tensor labels_b, other_b, weight_b;
 };
 
-/// The local rows of T = Y Y' over the B rows of all ranks, where row i of Y has the shares of its labels:
-///   T_ij = sum over labels c of Y_ic Y_jc: 1 where the (unmixed) labels are equal, else 0.
-/// A row without label is its own class; it cannot be mixed. Returns [b, B] of `dtype`. Collective.
-at::Tensor class_targets(const RowLabels& labels, at::ScalarType dtype, Collectives& comm);
-
 /// Rows [rank b, (rank + 1) b) of a tensor over all ranks' rows.
 at::Tensor local_rows(const at::Tensor& all_B, Collectives& comm);
 

@@ -10,7 +10,7 @@ namespace triptych {
 /// Over the V B views z of all ranks' B samples (equal labels = one class; a sample without label is its own class):
 ///   L = mean_i  -1/|P(i)| sum_{p in P(i)} log( e^{z_i . z_p / t} / sum_{a != i} e^{z_i . z_a / t} ),
 /// P(i) = all other views of i's class; never empty, since V >= 2 (checked). The total is the mean over the rank's own
-/// V b views; gradients reach the other ranks' embeddings through the gather.
+/// V b views; each rank completes the gradient of its own views. Memory O(V B d): the pairs are scored in tiles.
 ///   view_bvd [b, V, d] unit vectors; labels_b int64 [b]; temperature t > 0 divides. Collective.
 LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm);
 

@@ -18,8 +18,9 @@ struct LabelColumns {
   LabelColumns repeat(std::int64_t n) const;
 };
 
-/// The labels of all ranks' rows, as numbers, and mass_B [B]: sum_j T_ij over those rows, T = Y Y' (class_targets). A
-/// row without label is a class of its own. Collective.
+/// The labels of all ranks' rows, as numbers. With row i of Y holding the shares of its labels, the targets are
+///   T_ij = sum over labels c of Y_ic Y_jc: 1 where the (unmixed) labels are equal, else 0;
+/// mass_B [B] is sum_j T_ij. A row without label is a class of its own; it cannot be mixed. Collective.
 struct GatheredLabels {
   LabelColumns labels_B;
   at::Tensor mass_B;  ///< fp64

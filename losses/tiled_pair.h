@@ -21,7 +21,7 @@ struct TiledPairLoss {
 /// s_ij = scale * image_i . text_j over all ranks' rows, t_i = sum_k T_ik; means over this rank's rows.
 /// Memory O(tile + B d). The backward needs no collective: with the log-sum-exps of all ranks each completes the
 /// gradient of its own rows, which is that of the SUM over ranks of the totals (distributed/gather_with_grad.h).
-///   image_bd [b, d], text_kd [k, d] with k = b n; labels: of all images, class_targets' T. Collective.
+///   image_bd [b, d], text_kd [k, d] with k = b n; labels: of all images (tile_labels.h says what T is). Collective.
 TiledPairLoss tiled_pair_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const GatheredLabels& labels,
                               const at::Tensor& scale, Collectives& comm, DirectionWeights weights);
 

@@ -15,10 +15,10 @@ enum class UniclDirections { kBoth, kRows, kColumns };
 ///   rows    (image to text):  mean_i  1/|P(i)| sum_{j in P(i)} -log( e^{s_ij} / sum_j' e^{s_ij'} )
 ///   columns (text to image):  mean_j  1/|P(j)| sum_{i in P(j)} -log( e^{s_ij} / sum_i' e^{s_i'j} )
 ///   both = (rows + columns) / 2, which is CLIP's loss when n = 1 and all labels differ. The paper has n = 1.
-/// Rows mixed of two labels: the mean over P(i) becomes sum_k T_ik (...) / sum_k T_ik with T = Y Y' (class_targets), as
+/// Rows mixed of two labels: the mean over P(i) becomes sum_k T_ik (...) / sum_k T_ik with T = Y Y' (tile_labels.h), as
 /// the authors answered in issue 12 of their repository; without mixing T_ik is 1 in P(i) and 0 elsewhere.
-/// A rank scores its b rows and its k = b n columns against all: memory O(b B n). The total is the mean over the rank's
-/// own rows (and columns); gradients reach the other ranks' embeddings through the gather.
+/// A rank scores its b rows and its k = b n columns against all, in tiles: memory O(B n d). The total is the mean over
+/// the rank's own rows (and columns); each rank completes the gradient of its own embeddings (tiled_pair.h).
 ///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels:
 ///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). Terms: "rows",
 ///   "columns". Collective.

@@ -52,10 +52,12 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const double values =
       views * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
       texts * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
-  // What the loss scores a row against: all rows of the batch, as often as it has texts (or views, by views), or
-  // classes.
-  const double rows = static_cast<double>(plan.geometry.global_batch);
-  const double scores = spec.text ? texts * rows : spec.views > 1 ? views * views * rows : static_cast<double>(classes);
+  // Contrastive losses hold the embeddings of all rows, with what autograd adds, and one tile of scores; a classifier
+  // holds its scores.
+  const bool contrastive = spec.text || spec.views > 1;
+  const double embeddings = 4 * (spec.text ? 1 + texts : views) * static_cast<double>(config.model.embed_dim) *
+                            static_cast<double>(plan.geometry.global_batch);
+  const double scores = 6 * static_cast<double>(classes) * static_cast<double>(plan.local_batch);
   const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
   MemoryEstimate estimate;
   estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
@@ -63,7 +65,7 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
   estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
                                picture * bytes * static_cast<double>(plan.micro_batch));
-  estimate.logits = whole(6 * scores * bytes * static_cast<double>(plan.local_batch));
+  estimate.loss = whole((contrastive ? embeddings : scores) * bytes);
   estimate.batches =
       whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
   return estimate;
@@ -73,15 +75,15 @@ void check_memory(const MemoryEstimate& estimate, std::int64_t available, const 
                   std::int64_t micro_batch) {
   if (estimate.total() <= available) return;
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
-  const auto rows = estimate.batches + estimate.logits, parameters = estimate.total() - rows - estimate.activations;
+  const auto rows = estimate.batches + estimate.loss, parameters = estimate.total() - rows - estimate.activations;
   const bool model = parameters > available;
   const bool batch = rows > estimate.activations;
   const std::string key = model   ? std::string("model:")
                           : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
                                   : "train.micro_batch: " + std::to_string(micro_batch);
   throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (weights, gradients and optimizer " +
-                    size(parameters) + ", activations " + size(estimate.activations) + ", logits " +
-                    size(estimate.logits) + ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
+                    size(parameters) + ", activations " + size(estimate.activations) + ", loss " +
+                    size(estimate.loss) + ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
                     (model ? "; shrink the model" : "; lower it, or shrink the model"));
 }
 

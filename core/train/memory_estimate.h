@@ -13,10 +13,10 @@ struct MemoryEstimate {
   std::int64_t buckets = 0;      ///< of the averaging
   std::int64_t snapshot = 0;     ///< rank 0: the copy that is written while training goes on
   std::int64_t activations = 0;  ///< of one micro-batch
-  std::int64_t logits = 0;       ///< of the loss: local rows against all rows, or against the classes
+  std::int64_t loss = 0;         ///< embeddings of all rows, or scores of all classes
   std::int64_t batches = 0;      ///< decoded ahead
   std::int64_t total() const {
-    return weights + gradients + optimizer + buckets + snapshot + activations + logits + batches;
+    return weights + gradients + optimizer + buckets + snapshot + activations + loss + batches;
   }
 };
 
