@@ -77,7 +77,7 @@ void check_memory(const MemoryEstimate& estimate, std::int64_t available, const 
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
   const auto rows = estimate.batches + estimate.loss, parameters = estimate.total() - rows - estimate.activations;
   const bool model = parameters > available;
-  const bool batch = rows > estimate.activations;
+  const bool batch = rows > available || rows > estimate.activations;
   const std::string key = model   ? std::string("model:")
                           : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
                                   : "train.micro_batch: " + std::to_string(micro_batch);

@@ -16,12 +16,12 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 // A record of `write_shard` takes 2,048 bytes of the archive. Its first and last 16 KiB are read when it is opened.
-constexpr int kRecords = 40, kFirstFailing = 10, kRecordBytes = 2048;
+constexpr int kDiskRecords = 40, kFirstFailing = 10, kRecordBytes = 2048;
 
 class FailingDiskTest : public testing::Test {
  protected:
   FailingDiskTest() : config_(write_tiny_run(dir_)) {
-    write_shard(dir_ / "text.tar", kRecords, true);
+    write_shard(dir_ / "text.tar", kDiskRecords, true);
     EXPECT_EQ(run_shell("triptych data index " + config_).code, 0);
   }
   /// `failing` records cannot be read the first `times` times.
