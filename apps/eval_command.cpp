@@ -110,7 +110,7 @@ ExitCode run_command(const EvalArguments& arguments) {
     // The run may have been changed since this checkpoint.
     const auto trained = saved_config(checkpoint.folder);
     model = load_checkpoint_model(trained, checkpoint.folder, at::Device(place.device), with_labels);
-    if (!model.facts.class_names.empty()) check_classes(checkpoint, model.facts.class_names);
+    if (place.rank == 0 && !model.facts.class_names.empty()) check_classes(checkpoint, model.facts.class_names);
     for (const auto& evaluator : evaluators) {
       check_served(*evaluator, model.objective->encoders(), tag_of(trained.objective));
       evaluator->check_labels(model.facts.class_names);

@@ -13,7 +13,7 @@ namespace triptych {
 
 /// manifest.json. docs/checkpoints.md explains every key.
 struct Manifest {
-  static constexpr std::int64_t kFormatVersion = 1;
+  static constexpr std::int64_t kFormatVersion = 2;
   struct File {
     std::int64_t bytes = 0;
     std::string xxh64;

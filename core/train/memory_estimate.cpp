@@ -52,12 +52,12 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const double values =
       views * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
       texts * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
-  // Contrastive losses hold the embeddings of all rows, with what autograd adds, and one tile of scores; a classifier
-  // holds its scores.
+  // Contrastive losses hold the embeddings of all rows, with what autograd adds; a classifier the scores of a
+  // micro-batch.
   const bool contrastive = spec.text || spec.views > 1;
   const double embeddings = 4 * (spec.text ? 1 + texts : views) * static_cast<double>(config.model.embed_dim) *
                             static_cast<double>(plan.geometry.global_batch);
-  const double scores = 6 * static_cast<double>(classes) * static_cast<double>(plan.local_batch);
+  const double scores = 6 * static_cast<double>(classes) * static_cast<double>(plan.micro_batch);
   const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
   MemoryEstimate estimate;
   estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
@@ -82,8 +82,8 @@ void check_memory(const MemoryEstimate& estimate, std::int64_t available, const 
                           : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
                                   : "train.micro_batch: " + std::to_string(micro_batch);
   throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (weights, gradients and optimizer " +
-                    size(parameters) + ", activations " + size(estimate.activations) + ", loss " +
-                    size(estimate.loss) + ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
+                    size(parameters) + ", activations " + size(estimate.activations) + ", loss " + size(estimate.loss) +
+                    ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
                     (model ? "; shrink the model" : "; lower it, or shrink the model"));
 }
 

@@ -58,6 +58,15 @@ std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const 
   return point;
 }
 
+void check_head(const Manifest& manifest, const std::vector<std::string>& class_names, const TrainRequest& request) {
+  if (!std::holds_alternative<CrossEntropyConfig>(request.config.objective)) return;
+  if (class_names_hash(class_names) == manifest.class_names_xxh64) return;
+  throw ConfigError(
+      "the classes are not those of the checkpoint, or stand in another order, so that the head's outputs would mean "
+      "something else. Put the class lists back (classes.json in the run directory holds them), or start a new run "
+      "with model.init_from");
+}
+
 void check_corpora(const Manifest& manifest, const std::string& fingerprint, const TrainRequest& request) {
   if (manifest.corpus_fingerprint == fingerprint) return;
   const auto& allowed = request.allow_change;

@@ -32,7 +32,10 @@ constexpr double kMiB = 1024.0 * 1024.0;
 cpu_set_t cores_of(pid_t process) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  if (sched_getaffinity(process, sizeof(allowed), &allowed) != 0) CPU_SET(0, &allowed);
+  if (sched_getaffinity(process, sizeof(allowed), &allowed) == 0) return allowed;
+  // A machine of more cores than the mask has bits: taken as free to use all.
+  for (unsigned core = 0; core < std::min(std::thread::hardware_concurrency(), 1U * CPU_SETSIZE); ++core)
+    CPU_SET(core, &allowed);
   return allowed;
 }
 

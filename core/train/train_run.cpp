@@ -134,6 +134,7 @@ void TrainRun::start_from_checkpoint() {
   const auto from = on_root(comm_, [&] {
     if (!resumed_) return std::string();
     check_corpora(resumed_->checkpoint.manifest, hash_text(parts_.corpora->fingerprint()), request_);
+    check_head(resumed_->checkpoint.manifest, parts_.facts.class_names, request_);
     load_checkpoint(resumed_->checkpoint.path, state(), model_names_);
     // Only now is it certain that the run goes on from there.
     if (resumed_->own) CheckpointStore(directory_->checkpoints()).supersede_after(resumed_->checkpoint.manifest.step);

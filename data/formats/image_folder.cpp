@@ -41,11 +41,12 @@ bool dangling(const fs::directory_entry& entry) {
   return entry.is_symlink() && !entry.exists(ignored);
 }
 
-/// A link to a folder that holds `root`: what is below it would stand twice.
+/// A link to a folder that holds `root` or lies in it: what is below it would stand twice.
 bool leads_back(const fs::directory_entry& entry, const fs::path& root) {
   if (!entry.is_symlink()) return false;
   const auto from = fs::canonical(root), to = fs::canonical(entry.path());
-  return std::mismatch(to.begin(), to.end(), from.begin(), from.end()).first == to.end();
+  const auto [rest_of_to, rest_of_from] = std::mismatch(to.begin(), to.end(), from.begin(), from.end());
+  return rest_of_to == to.end() || rest_of_from == from.end();
 }
 
 /// Links that are not followed although others like them are.

@@ -201,9 +201,10 @@ class ArrayScan {
     if (!open() || searched_) return false;
     if (in_string_ && byte == '\n') {
       const Place line_end{now_.at, now_.line - 1, 0};
-      if (leave_for(next_row(line_end, now_.at + kLongestRow))) return true;
       count_open_row();
-    } else if (now_.at - begin_.at > kLongestRow && leave_for(next_row(begin_, now_.at))) {
+      return leave_for(next_row(line_end, now_.at + kLongestRow));
+    }
+    if (now_.at - begin_.at > kLongestRow && leave_for(next_row(begin_, now_.at))) {
       count_open_row();
       return true;
     }
@@ -212,7 +213,7 @@ class ArrayScan {
 
   bool leave_at_end() {
     if (!open()) return false;
-    count_open_row();
+    if (!searched_) count_open_row();
     if (leave_for(next_row(begin_, now_.at))) return true;
     if (!hides_rows()) return false;
     throw DataError(path_ + ":" + std::to_string(begin_.line) +

@@ -88,7 +88,11 @@ TEST(EndToEnd, AHeadIsNotEvaluatedWithOtherClasses) {
   const auto trained = run_shell(command);
   ASSERT_EQ(trained.code, 0) << trained.err;
   EXPECT_EQ(run_json("triptych eval classify --checkpoint " + run)["classify"]["samples"], 16);
+  EXPECT_EQ(run_json("mpirun -np 2 triptych eval classify --checkpoint " + run)["classify"]["samples"], 16);
   spill(dir / "classes.txt", "green thing\nred thing\nblue thing\n");
+  const auto resumed = run_shell(command + " --set schedule.total.steps=6 --allow-change schedule --allow-change data");
+  EXPECT_EQ(resumed.code, 2);
+  EXPECT_THAT(resumed.err, HasSubstr("the classes are not those of the checkpoint"));
   const auto refused = run_shell("triptych eval classify --checkpoint " + run);
   EXPECT_EQ(refused.code, 4);
   EXPECT_THAT(refused.err, HasSubstr("the training corpora name other classes now"));

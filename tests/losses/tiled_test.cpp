@@ -1,7 +1,9 @@
 // The tiled losses against the whole matrix in fp64, on batches of several tiles and of parts of tiles.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -187,6 +189,24 @@ TEST(Tiled, TensorOperationsAndLoopsAgree) {
   }
 }
 
+TEST(Tiled, WhatIsNoNumberIsSeenOnEveryRank) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    at::Tensor image = unit(draw({30}, {8, 5})).to(type), text = unit(draw({31}, {8, 5})).to(type);
+    image[6].fill_(std::numeric_limits<double>::quiet_NaN());
+    for (const int ranks : {1, 2}) {
+      const auto r = on_ranks(ranks, image, text, at::arange(8, at::kLong) % 3, at::scalar_tensor(2.0, image.options()),
+                              [](const auto& u, const auto& v, const auto& labels, const auto& s, Collectives& comm) {
+                                return unicl_loss(u, v, labels, s, comm);
+                              });
+      for (const auto& loss : r.loss) EXPECT_TRUE(std::isnan(loss.item<double>())) << ranks;
+      EXPECT_TRUE(r.text_grad_Bd.isnan().all().item<bool>());
+    }
+    PairSoftmax pairs{{image, {at::arange(8, at::kInt), {}, {}}}, {text, {at::arange(8, at::kInt), {}, {}}}, 2};
+    pairs.by_tensors = true;
+    EXPECT_TRUE(pairs.both_stats().second.lse(2).isnan().all().item<bool>());
+  }
+}
+
 /// e^s of a row by to_gradient: softmax with log-sum-exp 0 and factor 1, no target.
 std::vector<float> exponentials(const TileLoops<float>& loops, std::vector<float> s) {
   const std::vector<std::int32_t> labels(s.size(), 1);
@@ -215,7 +235,9 @@ TEST(Tiled, ExponentialsOfEveryInstructionSet) {
       ASSERT_NEAR(got[i], expected, 3e-7 * expected) << s[i];
     }
     EXPECT_LT(exponentials(*loops, {-1000.0F})[0], 1e-37F);
-    EXPECT_TRUE(std::isnan(exponentials(*loops, {std::nanf("")})[0])) << "what is no number must not look like one";
+    for (const auto bits : {0x7fc00000U, 0x7fffffffU, 0xffffffffU}) {  // what is no number must not look like one
+      EXPECT_TRUE(std::isnan(exponentials(*loops, {std::bit_cast<float>(bits)})[0]));
+    }
   }
 }
 
