@@ -9,6 +9,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
+#include "data/formats/index_file.h"
 #include "data/formats/printable.h"
 
 namespace triptych {
