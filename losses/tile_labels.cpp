@@ -1,3 +1,4 @@
+// Classes numbered by sorting all labels of all ranks.
 #include "losses/tile_labels.h"
 
 #include <ATen/ATen.h>

@@ -1,3 +1,4 @@
+// The loops for AVX2 (x86-64-v3); the compile options stand in CMakeLists.txt.
 #include <bit>
 #include <cmath>
 

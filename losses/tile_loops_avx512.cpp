@@ -1,3 +1,4 @@
+// The loops for AVX-512 (x86-64-v4); the compile options stand in CMakeLists.txt.
 #include <bit>
 #include <cmath>
 

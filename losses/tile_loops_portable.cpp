@@ -1,3 +1,4 @@
+// The loops for every machine; the compile options stand in CMakeLists.txt.
 #include <bit>
 #include <cmath>
 

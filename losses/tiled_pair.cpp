@@ -1,3 +1,4 @@
+// Forward: softmaxes of the own rows, and what all ranks must know of them. Backward: gradients of the own rows.
 #include "losses/tiled_pair.h"
 
 #include <ATen/ATen.h>
