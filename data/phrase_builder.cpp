@@ -1,7 +1,6 @@
 // Blocks of records are worked on side by side and written in order.
 #include "data/phrase_builder.h"
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -50,8 +50,9 @@ struct SideGradient {
   at::Tensor target;         ///< [n], of T: factor / sum_j T_ij
 };
 
-/// Gradients by the rows themselves: sum over keys of dL/ds_ij key_j, [queries, d], times the scale; and the keys' [keys, d] if asked for (else
-/// undefined). A target is subtracted from its softmax before either is rounded or summed.
+/// Gradients by the rows themselves: the scale times the sum over keys of dL/ds_ij key_j, [queries, d]; and the keys',
+/// [keys, d], if asked for (else undefined). A target is subtracted from its softmax before either is rounded or
+/// summed.
 struct PairGradients {
   at::Tensor query_nd, key_nd;
 };

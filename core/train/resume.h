@@ -22,9 +22,10 @@ std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const 
 
 /// Throws ConfigError when the corpora are not those of the checkpoint, unless `allow_change` names data or
 /// data.corpora.
+void check_corpora(const Manifest& manifest, const std::string& fingerprint, const TrainRequest& request);
+
 /// Throws ConfigError when the run has a head whose outputs are classes, and they are not those of the checkpoint.
 void check_head(const Manifest& manifest, const std::vector<std::string>& class_names, const TrainRequest& request);
-void check_corpora(const Manifest& manifest, const std::string& fingerprint, const TrainRequest& request);
 
 /// What differs around the program, in one line; empty if nothing does that could change bits.
 std::string environment_changes(const Manifest& manifest, std::int64_t ranks, std::int64_t threads,

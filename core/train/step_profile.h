@@ -15,7 +15,7 @@ class StepProfile {
   ~StepProfile();  ///< writes nothing
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
-  /// A run that goes on after the range traces nothing: says so.
+  /// A run of `steps` steps that goes on after the range, or ends before it, traces nothing: says so.
   void warn_if_missed(std::int64_t steps_done, std::int64_t steps) const;
   /// `step` is about to begin: starts before the first of the range, writes the file behind the last. Throws
   /// StorageError.

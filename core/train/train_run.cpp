@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>

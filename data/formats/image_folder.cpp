@@ -86,7 +86,8 @@ class ImageFolder : public Corpus {
     }
     if (passed_over_.links > 0) {
       log_warning("corpus " + printable(config.name) + ": passed over " + std::to_string(passed_over_.links) +
-                  " links that lead nowhere or to a folder above them; the first is " + printable(passed_over_.first));
+                  " links that lead nowhere or to a folder above them, or into the corpus itself; the first is " +
+                  printable(passed_over_.first));
     }
     ends_.shrink_to_fit();
     if (size() == 0)
