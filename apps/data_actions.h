@@ -28,9 +28,14 @@ struct DataCommand {
 /// Reads the configuration and chooses by --corpus. Throws ConfigError.
 DataCommand read_data_command(const DataArguments& arguments);
 
-/// Training corpora, or the evaluators' as "eval NAME", with data.index_dir where they name none.
+/// Training corpora, or the evaluators' as "eval NAME", with data.index_dir where they name none. Banks are what
+/// evaluators may learn from (knn's), often a training corpus.
+enum class Banks { kWith, kWithout };
 std::vector<CorpusConfig> training_corpora(const TrainConfig& config);
-std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config);
+std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config, Banks banks);
+
+/// Before hours of work: throws ConfigError when the folder of a file that `option` names is not there.
+void require_folder(const std::string& option, const std::string& file);
 
 /// The progress line of records that are gone through, and their rate.
 class RecordProgress {

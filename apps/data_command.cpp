@@ -42,7 +42,7 @@ std::vector<CorpusConfig> training_corpora(const TrainConfig& config) {
   return corpora;
 }
 
-std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config) {
+std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config, Banks banks) {
   std::vector<CorpusConfig> corpora;
   const auto add = [&](const std::string& name, CorpusConfig corpus) {
     if (corpus.path.empty()) return;
@@ -55,17 +55,25 @@ std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config) {
         [&](const auto& e) {
           const std::string name = e.label.empty() ? e.kTag : e.label;
           add(name, e.corpus);
-          if constexpr (requires { e.bank; }) add(name + " bank", e.bank);
+          if constexpr (requires { e.bank; }) {
+            if (banks == Banks::kWith) add(name + " bank", e.bank);
+          }
         },
         entry);
   }
   return corpora;
 }
 
+void require_folder(const std::string& option, const std::string& file) {
+  const auto folder = std::filesystem::path(file).parent_path();
+  if (folder.empty() || std::filesystem::is_directory(folder)) return;
+  throw ConfigError(option + " " + file + ": there is no folder " + folder.string() + "; make it first");
+}
+
 DataCommand read_data_command(const DataArguments& arguments) {
   DataCommand command{arguments, load_train_config(arguments.config, arguments.set), {}, 0};
   command.corpora = training_corpora(command.config);
-  auto held_out = held_out_corpora(command.config);
+  auto held_out = held_out_corpora(command.config, Banks::kWith);
   if (!arguments.corpus.empty()) {
     std::vector<std::string> names;
     for (const auto& corpus : command.corpora) names.push_back(corpus.name);

@@ -33,7 +33,7 @@ Json row_of(const std::string& name, const ConceptCount& count) {
 ConceptNames names_of_classes(const TrainConfig& config) {
   ConceptNames names;
   auto all = training_corpora(config);
-  const auto held_out = held_out_corpora(config);
+  const auto held_out = held_out_corpora(config, Banks::kWith);
   all.insert(all.end(), held_out.begin(), held_out.end());
   for (const auto& corpus : all) {
     if (corpus.kind == "image_label") names.add(open_corpus(corpus)->class_names());

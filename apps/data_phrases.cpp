@@ -40,6 +40,10 @@ Json find_row(const CorpusConfig& config, int threads, PhraseWriter::Others othe
   };
   const auto counts = find_phrases(*corpus, config.phrases, threads, progress, others);
   end_progress();
+  if (counts.unusable > 0) {
+    log_warning("data phrases: " + std::to_string(counts.unusable) + " records of " + config.name +
+                " could not be read and have no phrases; --overwrite looks at them again");
+  }
   return row_of(config, config.phrases, counts, threads);
 }
 

@@ -107,6 +107,7 @@ CorpusPage page_of(const Corpus& corpus, CorpusReport report, Duplicates duplica
 
 ExitCode data_stats(const DataCommand& command) {
   const auto& a = command.arguments;
+  if (!a.html.empty()) require_folder("--html", a.html);
   Json result = Json::object();
   std::vector<CorpusPage> pages;
   for (const auto& config : command.corpora) {

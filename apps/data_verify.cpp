@@ -59,7 +59,8 @@ Json verify_corpus(const DataCommand& command, const CorpusConfig& config, Launc
   return {{"corpus", config.name}, {"records", records}, {"unusable", unusable}};
 }
 
-/// Training corpora share one budget, as in a run; a held-out corpus has its own. Adds `allowed` to the rows.
+/// Training corpora share one budget, as in a run; a held-out corpus has its own; none may be without a usable record.
+/// Adds `allowed` to the rows.
 bool within_budget(Json& rows, std::size_t held_out, double error_budget) {
   const auto training = rows.size() - held_out;
   std::int64_t records = 0, unusable = 0;
@@ -73,6 +74,7 @@ bool within_budget(Json& rows, std::size_t held_out, double error_budget) {
         allowed_bad_records(error_budget, i < training ? records : rows[i]["records"].get<std::int64_t>());
     rows[i]["allowed"] = allowed;
     if (i >= training) within &= rows[i]["unusable"].get<std::int64_t>() <= allowed;
+    within &= rows[i]["unusable"] < rows[i]["records"];
   }
   return within;
 }
@@ -93,7 +95,7 @@ ExitCode data_verify(const DataCommand& command) {
     if (!within) {
       log_error(
           "data verify: more records cannot be used than data.error_budget allows (column 'allowed'; the "
-          "training corpora share one budget); repair or filter them, or raise the budget");
+          "training corpora share one budget), or all of a corpus; repair or filter them, or raise the budget");
     }
   }
   launch.comm().barrier();  // a rank that ends with 3 would take the one that prints with it

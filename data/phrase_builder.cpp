@@ -180,6 +180,14 @@ void append_lines(const Corpus& corpus, ImportLines& lines, PhraseWriter& writer
   lines.require_end(corpus.size());
 }
 
+/// Records that could not be read when the file was made: all others have a caption.
+std::int64_t records_without_captions(const std::string& path) {
+  const PhraseFile file(path);
+  std::int64_t count = 0;
+  for (std::int64_t record = 0; record < file.source().records; ++record) count += file.read(record).empty() ? 1 : 0;
+  return count;
+}
+
 }  // namespace
 
 std::uint64_t caption_fingerprint(const Corpus& corpus) {
@@ -199,6 +207,7 @@ PhraseCounts find_phrases(const Corpus& corpus, const std::string& path, int wor
   // Who asks for a new one may know of damage inside that only reading finds.
   if (others == PhraseWriter::Others::kRefuse && holds_source(path, source)) {
     counts.kept = corpus.size();
+    counts.unusable = records_without_captions(path);
     return counts;
   }
   PhraseWriter writer(path, source, PhraseWriter::Left::kKeep, others);

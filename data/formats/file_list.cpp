@@ -12,6 +12,7 @@
 #include <new>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 
 #include "core/base/errors.h"
 #include "data/formats/index_file.h"
@@ -95,6 +96,7 @@ void append_matches(const std::string& name, const std::string& pattern, std::ve
                  [](const char* file) { return !is_own_file(file); });
   }
   ::globfree(&found);
+  std::sort(files.begin() + static_cast<std::ptrdiff_t>(before), files.end());
   if (status == GLOB_ABORTED) fail(pattern, "a folder cannot be read: " + unreadable);
   if (status == GLOB_NOSPACE) throw std::bad_alloc();
   // Of every name that the braces give: the part of a corpus that is not there must not go unnoticed.
@@ -138,8 +140,8 @@ std::vector<std::string> list_files(const std::string& pattern) {
   if (std::filesystem::exists(pattern, ignored)) return {pattern};
   std::vector<std::string> files;
   for (const auto& name : expand_braces(pattern)) append_matches(name, pattern, files);
-  std::sort(files.begin(), files.end());
-  files.erase(std::unique(files.begin(), files.end()), files.end());
+  std::unordered_set<std::string> met;
+  std::erase_if(files, [&](const std::string& file) { return !met.insert(file).second; });
   return files;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "data/formats/class_names.h"
 #include "data/tools/record_pieces.h"
 #include "data/tools/words.h"
 
@@ -37,14 +38,14 @@ std::vector<std::int64_t> ConceptNames::add(const std::vector<std::vector<std::s
   for (const auto& names : class_names) {
     std::int64_t id = -1;
     for (const auto& name : names) {
-      if (const auto found = by_words_.find(compared_text(name)); id < 0 && found != by_words_.end())
-        id = found->second;
+      if (const auto found = by_name_.find(normalized_name(name)); id < 0 && found != by_name_.end()) id = found->second;
     }
     if (id < 0) {
       id = size();
       shown_.push_back(names.front());
     }
     for (const auto& name : names) {
+      by_name_.try_emplace(normalized_name(name), id);
       by_words_.try_emplace(compared_text(name), id);
       most_words_ = std::max(most_words_, words_of(name).size());
     }

@@ -12,8 +12,8 @@
 
 namespace triptych {
 
-/// Concepts by any of their names. Names are compared by their words (see words_of): "Golden_Retriever" and "golden
-/// retriever" are one, and classes of different corpora that share a name are one concept.
+/// Concepts by any of their names. Classes of different corpora that share a name are one concept, names compared as for
+/// training (normalized_name). In captions a concept is found by its words (see words_of).
 class ConceptNames {
  public:
   /// Adds the classes of a corpus. Returns the concept of each class.
@@ -26,7 +26,8 @@ class ConceptNames {
   std::size_t most_words() const { return most_words_; }
 
  private:
-  std::unordered_map<std::string, std::int64_t> by_words_;
+  std::unordered_map<std::string, std::int64_t> by_name_;   // normalised: which classes are one
+  std::unordered_map<std::string, std::int64_t> by_words_;  // as captions are searched: "C" for C and C++, the first
   std::vector<std::string> shown_;
   std::size_t most_words_ = 0;
 };
