@@ -64,7 +64,8 @@ ExitCode data_filter(const DataCommand& command) {
   const auto [report, keep] = filter_corpus(*corpus, rules, request);
   clock.end();
   write_keep_list(a.out, *corpus, keep);
-  if (report.kept == 0) log_warning("data filter: the rules remove every record of " + source.name + "; no run takes an empty list");
+  if (report.kept == 0)
+    log_warning("data filter: the rules remove every record of " + source.name + "; no run takes an empty list");
   print_result({{"corpus", source.name},
                 {"records", report.records},
                 {"kept", report.kept},

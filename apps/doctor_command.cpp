@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "apps/commands.h"
+#include "apps/data_actions.h"
 #include "apps/machine.h"
 #include "apps/result.h"
 #include "apps/version.h"
@@ -94,28 +95,40 @@ Json asset_table(Missing& missing) {
   return table;
 }
 
-void add_corpus(const std::string& used_by, const CorpusConfig& corpus, Json& table, Missing& missing) {
-  Json row = {{"corpus", corpus.name.empty() ? used_by : corpus.name}, {"kind", corpus.kind}, {"path", corpus.path}};
+/// How many files a key of a corpus names; one that is missing is noted.
+std::size_t count_files(const CorpusConfig& corpus, const char* key, const std::string& path, Missing& missing) {
   try {
-    row["files"] = list_files(corpus.path).size();
-    row["state"] = "found";
+    return list_files(key, path).size();
   } catch (const ConfigError& error) {
-    row["files"] = 0;
-    row["state"] = "missing";
-    const bool ours = corpus.path.starts_with("corpora/");
-    missing.add("corpus " + (corpus.name.empty() ? used_by : corpus.name) + ": " + error.what(),
-                ours ? "scripts/corpora" : "correct the path, relative to the working directory");
+    const bool ours = path.starts_with("corpora/clipart-") || path.starts_with("corpora/emoji-");
+    missing.add("corpus " + corpus.name + ": " + error.what(),
+                ours                            ? "scripts/corpora"
+                : std::string(key) == "phrases" ? "triptych data phrases CONFIG"
+                                                : "correct the path, relative to the working directory");
+    return 0;
   }
-  table.push_back(row);
+}
+
+void add_corpus(const CorpusConfig& corpus, Json& table, Missing& missing) {
+  const auto files = count_files(corpus, "path", corpus.path, missing);
+  bool found = files > 0;
+  for (const auto& [key, path] : {std::pair{"images", &corpus.images}, std::pair{"map", &corpus.map},
+                                  std::pair{"class_names", &corpus.class_names},
+                                  std::pair{"keep_list", &corpus.keep_list}, std::pair{"phrases", &corpus.phrases}}) {
+    if (!path->empty()) found &= count_files(corpus, key, *path, missing) > 0;
+  }
+  table.push_back({{"corpus", corpus.name},
+                   {"kind", corpus.kind},
+                   {"path", corpus.path},
+                   {"files", files},
+                   {"state", found ? "found" : "missing"}});
 }
 
 Json corpus_table(const std::string& path, Missing& missing) {
   Json table = Json::array();
   const auto config = load_train_config(path);
-  for (const auto& corpus : config.data.corpora) add_corpus("training", corpus, table, missing);
-  for (const auto& entry : config.eval) {
-    std::visit([&](const auto& e) { add_corpus(std::string("eval ") + e.kTag, e.corpus, table, missing); }, entry);
-  }
+  for (const auto& corpus : training_corpora(config)) add_corpus(corpus, table, missing);
+  for (const auto& corpus : held_out_corpora(config, Banks::kWith)) add_corpus(corpus, table, missing);
   return table;
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <new>
 #include <string>
 #include <thread>
 
@@ -33,6 +34,15 @@ std::string message(const std::exception& error) {
   return error.what();
 }
 
+/// Of the processor's memory or a GPU's.
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
+  // LibTorch has no type for the processor's.
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  return torch != nullptr && torch->msg().find("DefaultCPUAllocator: can't allocate memory") != std::string::npos;
+}
+
 /// -1 without a launcher, or when its variables make no sense (which may be the very error that is reported).
 int rank_for_speaking() {
   try {
@@ -46,14 +56,18 @@ int rank_for_speaking() {
 
 void end_with(const std::exception& error) {
   const auto* ours = dynamic_cast<const Error*>(&error);
-  const int code = ours != nullptr ? static_cast<int>(ours->code()) : 1;
+  const bool memory = is_out_of_memory(error);
+  const int code = memory ? static_cast<int>(ExitCode::kUsage) : ours != nullptr ? static_cast<int>(ours->code()) : 1;
   const int rank = rank_for_speaking();
   end_progress();
   const bool agreed = ours != nullptr && ours->agreed();
   if (rank > 0) std::this_thread::sleep_for(agreed ? kSilentWait : kLead);
   const auto who =
       rank > 0 || (rank == 0 && !agreed) ? "rank " + std::to_string(rank) + " on " + host() + ": " : std::string();
-  log_error(who + message(error));
+  log_error(
+      who +
+      (memory ? "out of memory; lower train.micro_batch, data.prefetch or the model (--dry-run estimates): " : "") +
+      message(error));
   abort_job(code);
 }
 

@@ -22,6 +22,8 @@ ExitCode run_command(const PrintArguments& arguments) {
 int main(int argc, char** argv) {
   // A reader of our output that goes away is a write error, not a reason to die without a word.
   std::signal(SIGPIPE, SIG_IGN);
+  // So is a file that may not grow: the checkpoint fails, the run says so.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const auto arguments = triptych::parse_command_line(argc, argv, triptych::version_text());
     const auto code = std::visit([](const auto& chosen) { return triptych::run_command(chosen); }, arguments);

@@ -117,8 +117,8 @@ struct DataConfig {
           "each shard");
     field("workers", c.workers, "decode threads a rank", between(1, 256));
     field("prefetch", c.prefetch, "batches that are decoded ahead", between(1, 64));
-    field("error_budget", c.error_budget, "distinct bad records, as a share of all records, that a run bears; ten in any case",
-          between(0, 1));
+    field("error_budget", c.error_budget,
+          "distinct bad records, as a share of all records, that a run bears; ten in any case", between(0, 1));
   }
   void validate() const;
 };

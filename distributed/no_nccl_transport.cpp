@@ -7,7 +7,7 @@
 namespace triptych {
 
 VisibleGpus visible_gpus() {
-  return {0, "this build has no CUDA (cmake --preset cuda adds it)"};
+  return {0, "this build has no CUDA (scripts/build cuda adds it)"};
 }
 
 std::string gpu_identity(int) {

@@ -2,7 +2,10 @@
 """scripts/make_html_entities.py > data/text/html_entities.inc
 
 Writes the named character references of the HTML standard, as Python's html.entities.html5 lists them, in byte order."""
+import argparse
 import html.entities
+
+argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 
 def octal(text):

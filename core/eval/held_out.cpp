@@ -8,6 +8,7 @@
 
 #include "core/base/errors.h"
 #include "core/eval/gather_rows.h"
+#include "data/image/decode.h"
 
 namespace triptych {
 
@@ -19,6 +20,22 @@ HeldOut::HeldOut(std::unique_ptr<Corpus> corpus, DecodeConfig decode, const std:
     throw ConfigError("eval " + evaluator + ": corpus '" + config.path + "' is of kind " + config.kind + "; " +
                       evaluator + " needs " + kind + ": set eval.corpus.kind, or name another corpus");
   }
+  require_usable_start();
+}
+
+void HeldOut::require_usable_start() const {
+  constexpr std::int64_t kLooked = 1000;
+  std::string reason;
+  for (std::int64_t i = 0; i < std::min(corpus_->size(), kLooked); ++i) {
+    try {
+      decode_image(corpus_->read(i).image, decode_);
+      return;
+    } catch (const DataError& error) {
+      if (reason.empty()) reason = error.what();
+    }
+  }
+  throw ConfigError("evaluation corpus '" + corpus_->config().path + "': none of its first " +
+                    std::to_string(std::min(corpus_->size(), kLooked)) + " records can be used, the first: " + reason);
 }
 
 std::int64_t HeldOut::for_each_block(const EvalScope& scope, const std::function<void(const EvalRows&)>& use) const {

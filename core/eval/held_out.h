@@ -13,7 +13,7 @@ namespace triptych {
 class HeldOut {
  public:
   /// `corpus` is opened; `kind` ("image_text" or "image_label") is what `evaluator` needs. Throws ConfigError
-  /// otherwise.
+  /// otherwise, and when none of its first 1,000 records can be used: not after hours of training.
   HeldOut(std::unique_ptr<Corpus> corpus, DecodeConfig decode, const std::string& kind, const std::string& evaluator);
   const Corpus& corpus() const { return *corpus_; }
 
@@ -25,6 +25,8 @@ class HeldOut {
   void require_rows(std::int64_t usable) const;
 
  private:
+  void require_usable_start() const;
+
   std::unique_ptr<Corpus> corpus_;
   DecodeConfig decode_;
 };

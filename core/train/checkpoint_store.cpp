@@ -28,6 +28,19 @@ std::optional<std::int64_t> step_of(const std::string& name) {
   return step;
 }
 
+/// What lies in a folder; nothing when it is not there. A folder that cannot be listed must not look empty.
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) entries.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw CheckpointError("cannot list " + folder.string() + ": " + error.message() +
+                          "; make it readable, or choose another run.name");
+  }
+  return entries;
+}
+
 /// Renames PATH to PATH.suffix, or PATH.suffix2, ... if that is taken.
 fs::path set_aside(const fs::path& path, const std::string& suffix) {
   for (int attempt = 1;; ++attempt) {
@@ -40,9 +53,8 @@ fs::path set_aside(const fs::path& path, const std::string& suffix) {
 
 /// The name of a checkpoint that an earlier start found damaged; empty if there is none.
 std::string set_aside_before(const fs::path& folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto name = entry.path().filename().string();
+  for (const auto& entry : entries_of(folder)) {
+    const auto name = entry.filename().string();
     if (name.starts_with(kPrefix) && name.find(".bad") != std::string::npos) return name;
   }
   return {};
@@ -58,10 +70,9 @@ fs::path CheckpointStore::path(std::int64_t step) const {
 
 std::vector<std::int64_t> CheckpointStore::steps() const {
   std::vector<std::int64_t> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
-    const auto step = step_of(entry.path().filename().string());
-    if (step && entry.path() == path(*step)) found.push_back(*step);
+  for (const auto& entry : entries_of(folder_)) {
+    const auto step = step_of(entry.filename().string());
+    if (step && entry == path(*step)) found.push_back(*step);
   }
   std::sort(found.rbegin(), found.rend());
   return found;
@@ -99,12 +110,10 @@ void CheckpointStore::supersede_after(std::int64_t step) const {
 
 void CheckpointStore::remove_unfinished() const {
   std::error_code error;
-  std::vector<fs::path> unfinished;
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
-    const auto name = entry.path().filename().string();
-    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) unfinished.push_back(entry.path());
+  for (const auto& entry : entries_of(folder_)) {
+    const auto name = entry.filename().string();
+    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) fs::remove_all(entry, error);
   }
-  for (const auto& folder : unfinished) fs::remove_all(folder, error);
 }
 
 void CheckpointStore::remove(std::int64_t step) const {

@@ -18,11 +18,21 @@ std::optional<ResumePoint> newest(const CheckpointStore& store) {
   return ResumePoint{std::move(*found), true};
 }
 
+/// The newest checkpoint of a run that --resume names as a whole.
+fs::path newest_of_run(const fs::path& run) {
+  const auto found = CheckpointStore(run / "checkpoints").newest_valid(/*look_only=*/true);
+  if (!found) throw CheckpointError("--resume " + run.string() + ": this run has no checkpoint");
+  return found->path;
+}
+
 ResumePoint named(const fs::path& path, const RunDirectory& directory, const CheckpointStore& store) {
   auto folder = fs::absolute(path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
-  if (!fs::is_directory(folder)) throw CheckpointError("--resume " + path.string() + ": there is no such folder");
   std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    throw CheckpointError("--resume " + path.string() + ": there is no such folder");
+  }
+  if (fs::is_directory(folder / "checkpoints", error)) folder = newest_of_run(folder);
   const bool own = fs::equivalent(folder.parent_path(), directory.checkpoints(), error);
   ResumePoint point{{folder, verify_checkpoint(folder)}, own};
   if (!own && (directory.holds_run() || !store.steps().empty())) {

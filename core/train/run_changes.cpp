@@ -1,6 +1,8 @@
 // Compares two resolved configurations key by key.
 #include "core/train/run_changes.h"
 
+#include <charconv>
+
 #include "core/base/errors.h"
 #include "core/base/yaml_tree.h"
 
@@ -12,19 +14,26 @@ bool within(const std::string& key, const std::string& section) {
   return key == section || (key.size() > section.size() && key.starts_with(section) && key[section.size()] == '.');
 }
 
-std::string value_at(const YamlNode& root, const std::string& path) {
+/// Null when there is none.
+const YamlNode* node_at(const YamlNode& root, const std::string& path) {
   const YamlNode* node = &root;
   for (std::size_t begin = 0; node != nullptr && begin <= path.size();) {
     const auto end = std::min(path.find('.', begin), path.size());
     const auto key = path.substr(begin, end - begin);
     if (node->is_list()) {
-      const auto index = static_cast<std::size_t>(std::stoul(key));
+      std::size_t index = node->items.size();
+      std::from_chars(key.data(), key.data() + key.size(), index);
       node = index < node->items.size() ? &node->items[index] : nullptr;
     } else {
       node = node->find(key);
     }
     begin = end + 1;
   }
+  return node;
+}
+
+std::string value_at(const YamlNode& root, const std::string& path) {
+  const auto* node = node_at(root, path);
   return node == nullptr ? "nothing" : shown(*node);
 }
 
@@ -42,6 +51,11 @@ void check_changes(const std::string& saved_yaml, const std::string& yaml,
                    const std::vector<std::string>& allow_change) {
   const auto saved = parse_yaml(saved_yaml, "the checkpoint's config.yaml");
   const auto now = parse_yaml(yaml, "the configuration");
+  for (const auto& named : allow_change) {
+    if (node_at(saved, named) != nullptr || node_at(now, named) != nullptr) continue;
+    throw ConfigError("--allow-change " + named +
+                      ": there is no such key or section; docs/config_reference.md lists them");
+  }
   std::string refused;
   for (const auto& key : differences(saved, now)) {
     bool allowed = free_to_change(key);

@@ -10,7 +10,7 @@ namespace triptych {
 bool free_to_change(const std::string& key);
 
 /// Throws ConfigError that lists every key whose value differs, unless it is free or named by `allow_change` (a key, or
-/// a section that holds it). Both texts are resolved configurations.
+/// a section that holds it; of an unknown one it says so). Both texts are resolved configurations.
 void check_changes(const std::string& saved_yaml, const std::string& yaml,
                    const std::vector<std::string>& allow_change);
 

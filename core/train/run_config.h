@@ -15,7 +15,7 @@ struct RunConfig {
   static void fields(Self& c, Visit&& field) {
     field("name", c.name, "name of the run; its files lie in DIR/NAME");
     field("dir", c.dir, "folder of all runs, relative to the working directory");
-    field("seed", c.seed, "decides initial weights, order, augmentation and dropout", at_least(0));
+    field("seed", c.seed, "decides initial weights, order, augmentation and drop path", at_least(0));
   }
   void validate() const {
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {

@@ -64,7 +64,11 @@ RunDirectory::~RunDirectory() {
 }
 
 bool RunDirectory::holds_run() const {
-  return fs::exists(path_ / "config.yaml");
+  std::error_code error;
+  const auto file = path_ / "config.yaml";
+  const bool there = fs::exists(file, error);
+  if (error) throw storage_error("cannot look at", file, error.value());
+  return there;
 }
 
 void RunDirectory::write_config(const std::string& yaml) const {

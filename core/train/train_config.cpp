@@ -12,6 +12,10 @@ namespace triptych {
 void TrainConfig::validate() const {
   std::set<std::string> names;
   for (std::size_t i = 0; i < eval.size(); ++i) {
+    if (evaluator_name(eval[i]).find('/') != std::string::npos) {
+      throw FieldError("eval." + std::to_string(i) + ".label",
+                       "got '" + evaluator_name(eval[i]) + "'; '/' parts the names of metrics: eval/LABEL/METRIC");
+    }
     if (!names.insert(evaluator_name(eval[i])).second) {
       throw FieldError("eval." + std::to_string(i) + ".label",
                        "a second entry is called '" + evaluator_name(eval[i]) + "'; give each entry its own label");

@@ -58,7 +58,7 @@ class TrainRun {
   void write_step(const StepReport& report, const at::Tensor& global_ids);
   void write_metrics(const StepReport& report);
   void note_bad_records(const std::vector<BadRecord>& met, bool anywhere);
-  bool evaluate_if_due();
+  void evaluate_if_due();
   void save_if_due();
   void save();
   SaveJob stage();
@@ -97,7 +97,7 @@ class TrainRun {
   std::unique_ptr<RunSaver> saver_;
   std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
   std::int64_t saved_step_ = -1;
-  bool stop_ = false, better_ = false, first_step_ = true, branches_ = false;
+  bool stop_ = false, better_ = false, save_due_ = false, first_step_ = true, branches_ = false;
   Interval interval_;
 };
 
@@ -186,13 +186,14 @@ void TrainRun::start_logs() {
 ExitCode TrainRun::run() {
   interval_ = {};                               // rates are those of training, from here on
   if (std::exchange(branches_, false)) save();  // first of all: killed in an evaluation it would fall back to step 0
-  if (evaluate_if_due()) saved_step_ = -1;      // a run that was stopped before an evaluation makes up for it
+  evaluate_if_due();                            // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
   fetch();
   if (comm_.sum(static_cast<std::int64_t>(no_batch_.has_value())) > 0) throw_no_batch();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {
     one_step();
+    save_if_due();  // first: an evaluation may take hours, or fail
     if (!stop_) evaluate_if_due();
     save_if_due();
   }
@@ -313,11 +314,11 @@ void TrainRun::write_metrics(const StepReport& report) {
   log_info(metrics_text(line, parts_.plan.total_steps));
 }
 
-/// True if evaluators ran.
-bool TrainRun::evaluate_if_due() {
+/// What was found out is saved with the next checkpoint; the best and the last one are saved (again) for it.
+void TrainRun::evaluate_if_due() {
   auto& evaluations = *parts_.evaluations;
   const auto step = trainer_->steps_done();
-  if (!evaluations.due(step)) return false;
+  if (!evaluations.due(step)) return;
   const auto begin = Clock::now();
   const auto spec = parts_.objective->needs();
   const auto metrics = evaluations.run(step,
@@ -329,6 +330,7 @@ bool TrainRun::evaluate_if_due() {
                                         .class_names = parts_.facts.class_names},
                                        [&] { return stop_ = agree_to_stop(); });
   better_ = evaluations.improves(metrics, step);
+  if (better_ || (!metrics.empty() && step >= parts_.plan.total_steps)) saved_step_ = -1;
   if (root() && !metrics.empty()) {
     const auto seen = trainer_->samples_seen();
     Json line = {{"step", step},
@@ -348,20 +350,24 @@ bool TrainRun::evaluate_if_due() {
     log_info(text);
   }
   interval_.begin += Clock::now() - begin;  // rates are those of training
-  return !metrics.empty();
 }
 
 void TrainRun::save_if_due() {
   const auto& config = request_.config.checkpoint;
   const auto& geometry = parts_.plan.geometry;
   const auto step = trainer_->steps_done();
-  const bool due = step > 0 && (config.every.due(step, geometry) || config.keep_every.due(step, geometry));
-  if ((due || better_ || stop_ || step >= parts_.plan.total_steps) && step != saved_step_) save();
+  save_due_ |=
+      step > 0 && step != saved_step_ && (config.every.due(step, geometry) || config.keep_every.due(step, geometry));
+  // Between refused steps nothing is learned, and weights that give no usable gradient would push out those that do.
+  const bool now = (save_due_ && trainer_->guard().skipped_in_a_row() == 0) || better_;
+  if ((now || stop_ || step >= parts_.plan.total_steps) && step != saved_step_) save();
   better_ = false;
 }
 
 void TrainRun::save() {
+  trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
   saved_step_ = trainer_->steps_done();
+  save_due_ = false;
   saver_->save([this] { return stage(); });
 }
 

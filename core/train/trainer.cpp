@@ -156,6 +156,16 @@ void Trainer::throw_not_finite(const StepReport& report, const std::vector<Batch
                        "checkpoint, add --allow-change optimizer), or look at these samples");
 }
 
+void Trainer::check_weights() const {
+  const c10::NoGradGuard no_grad;
+  for (const auto& parameter : trained_) {
+    if (std::isfinite(parameter.tensor.sum(at::kDouble).item<double>())) continue;
+    throw NotFiniteError("step " + std::to_string(steps_done_) + ": the weights of " + parameter.name +
+                         " are not finite, and are not saved. Lower optimizer.lr or set optimizer.clip_norm; to go on "
+                         "from the last checkpoint, add --allow-change optimizer");
+  }
+}
+
 void Trainer::visit_state(StateVisitor& visitor) {
   objective_.visit_state(visitor);
   optimizer_.visit_state(visitor);

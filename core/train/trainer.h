@@ -39,6 +39,10 @@ class Trainer {
   /// alike, naming step and samples, when too many steps in a row were refused. Collective.
   StepReport step(std::vector<Batch> micro_batches);
 
+  /// Throws NotFiniteError, on every rank alike, if a weight is not finite: an update may do that although its gradient
+  /// was finite.
+  void check_weights() const;
+
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t samples_seen() const { return samples_seen_; }  ///< position of the next global batch
   const StepGuard& guard() const { return guard_; }

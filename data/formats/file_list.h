@@ -10,8 +10,9 @@ namespace triptych {
 std::vector<std::string> expand_braces(const std::string& pattern);
 
 /// The files and folders that `pattern` names by braces and shell wildcards (* ? [...]), each once: in the order of the
-/// braces, so that two lists can be written in pairs, and what a wildcard matches sorted by bytes. One that is called exactly like the pattern is taken as it is; wildcards pass over index files. Throws ConfigError:
-/// nothing matches one of the names that the braces give, a folder cannot be read, a brace list is wrong.
+/// braces, so that two lists can be written in pairs, and what a wildcard matches sorted by bytes. One that is called
+/// exactly like the pattern is taken as it is; wildcards pass over index files. Throws ConfigError: nothing matches one
+/// of the names that the braces give, a folder cannot be read, a brace list is wrong.
 std::vector<std::string> list_files(const std::string& pattern);
 /// The same for a key of a corpus: what is thrown begins with the key.
 std::vector<std::string> list_files(const char* key, const std::string& pattern);

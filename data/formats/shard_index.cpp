@@ -81,8 +81,10 @@ std::string describe_foreign(const InputFile& shard) {
   const auto starts = [&](std::initializer_list<int> magic) {
     return std::equal(magic.begin(), magic.end(), head.begin(), [](int a, unsigned char b) { return a == b; });
   };
-  if (starts({0x1F, 0x8B})) return "it is compressed by gzip";
-  if (starts({0x28, 0xB5, 0x2F, 0xFD})) return "it is compressed by zstd";
+  if (starts({0x1F, 0x8B}))
+    return "it is compressed by gzip; a corpus unpacks it (`triptych data show CONFIG`), and so does gunzip";
+  if (starts({0x28, 0xB5, 0x2F, 0xFD}))
+    return "it is compressed by zstd; a corpus unpacks it (`triptych data show CONFIG`), and so does unzstd";
   if (starts({0xFD, '7', 'z', 'X', 'Z'}))
     return "it is compressed by xz; shards are read at random: unpack it with unxz";
   if (starts({'B', 'Z', 'h'})) return "it is compressed by bzip2; shards are read at random: unpack it with bunzip2";

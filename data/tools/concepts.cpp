@@ -38,7 +38,8 @@ std::vector<std::int64_t> ConceptNames::add(const std::vector<std::vector<std::s
   for (const auto& names : class_names) {
     std::int64_t id = -1;
     for (const auto& name : names) {
-      if (const auto found = by_name_.find(normalized_name(name)); id < 0 && found != by_name_.end()) id = found->second;
+      if (const auto found = by_name_.find(normalized_name(name)); id < 0 && found != by_name_.end())
+        id = found->second;
     }
     if (id < 0) {
       id = size();

@@ -12,8 +12,8 @@
 
 namespace triptych {
 
-/// Concepts by any of their names. Classes of different corpora that share a name are one concept, names compared as for
-/// training (normalized_name). In captions a concept is found by its words (see words_of).
+/// Concepts by any of their names. Classes of different corpora that share a name are one concept, names compared as
+/// for training (normalized_name). In captions a concept is found by its words (see words_of).
 class ConceptNames {
  public:
   /// Adds the classes of a corpus. Returns the concept of each class.

@@ -70,19 +70,19 @@ TEST(FailingRun, AnErrorDoesNotWaitForASaveInFlight) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
   ASSERT_EQ(run_shell("triptych data index " + config).code, 0);  // index files are synced too
-  // Nothing is finite from the second step on; the save after step 40 is still being written when step 62 gives up.
+  // Nothing is finite from the second step on; the save after step 1 is still being written when step 62 gives up.
   const auto begin = std::chrono::steady_clock::now();
   const auto outcome =
       run_shell("mpirun -x LD_PRELOAD=" + build_path("tests/apps/libslow_sync.so") + " -np 2 triptych train " + config +
                 " --run-dir " + (dir / "run").string() +
                 " --set optimizer.lr=1e30 --set optimizer.clip_norm=0 --set train.max_skipped_steps=60"
-                " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 40}' --set 'eval=[]'");
+                " --set 'schedule.total={steps: 200}' --set 'checkpoint.every={steps: 1}' --set 'eval=[]'");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(outcome.code, 6) << outcome.err;
   EXPECT_LT(seconds.count(), 30) << "the save takes a minute";
   EXPECT_THAT(outcome.err, HasSubstr("finite"));
   EXPECT_EQ(errors_in(outcome), 1) << outcome.err;
-  EXPECT_FALSE(std::filesystem::exists(dir / "run" / "checkpoints" / "step_00000040")) << "complete or absent";
+  EXPECT_FALSE(std::filesystem::exists(dir / "run" / "checkpoints" / "step_00000001")) << "complete or absent";
 }
 
 TEST(FailingRun, ACorpusWithoutOneUsableRecordEndsItOnAllRanks) {
@@ -91,6 +91,10 @@ TEST(FailingRun, ACorpusWithoutOneUsableRecordEndsItOnAllRanks) {
   auto bytes = slurp(dir / "label.tar");
   for (auto at = bytes.find("RIFF"); at != std::string::npos; at = bytes.find("RIFF", at)) bytes.replace(at, 4, "JUNK");
   spill(dir / "label.tar", bytes);
+  const auto at_start = run_shell("triptych train " + config + " --dry-run");  // its evaluation needs the corpus too
+  EXPECT_EQ(at_start.code, 2) << at_start.err;
+  EXPECT_THAT(at_start.err,
+              AllOf(HasSubstr("evaluation corpus"), HasSubstr("none of its first 16 records can be used")));
   const auto outcome = run_shell("mpirun -np 2 triptych train " + config + " --run-dir " + (dir / "run").string() +
                                  " --set data.error_budget=1 --set 'eval=[]'");
   EXPECT_EQ(outcome.code, 3) << outcome.err;

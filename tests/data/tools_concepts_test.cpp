@@ -44,6 +44,9 @@ TEST(ConceptsTest, NamesShareAConceptWhenAnyIsEqual) {
   EXPECT_EQ(names.find("retriever"), -1);
   EXPECT_EQ(names.most_words(), 2U);
   EXPECT_EQ(names.name(1), "Golden_Retriever");
+  // Two classes in training are two here, although captions cannot tell them apart.
+  EXPECT_THAT(names.add({{"C"}, {"C++"}, {"c"}}), ElementsAre(3, 4, 3));
+  EXPECT_EQ(names.find("c"), 3);
 }
 
 TEST(ConceptsTest, CountsOccurrencesRecordsAndLabels) {

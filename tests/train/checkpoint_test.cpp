@@ -204,6 +204,16 @@ TEST(CheckpointStore, AFolderOfAnotherStepIsNotTaken) {
   EXPECT_THROW(store.newest_valid(), CheckpointError);
 }
 
+TEST(CheckpointStore, WhatCannotBeListedIsNotEmpty) {
+  const TempDir folder;
+  EXPECT_TRUE(CheckpointStore(folder / "none").steps().empty());
+  std::ofstream(folder / "file") << "x";
+  const CheckpointStore store(folder / "file");
+  EXPECT_THROW(store.steps(), CheckpointError);
+  EXPECT_THROW(store.newest_valid(), CheckpointError);
+  EXPECT_THROW(store.remove_unfinished(), CheckpointError);
+}
+
 SaveJob job_of(std::int64_t step, std::optional<std::int64_t> best) {
   SmallState state;
   state.steps = step;

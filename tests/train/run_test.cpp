@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -273,6 +274,13 @@ TEST(Run, ANamedCheckpointBeginsABranchOrANewRun) {
   const auto text = refusal(ExitCode::kUsage, [&] { TinyRun::train(tiny.config("new"), 1, store.path(4).string()); });
   EXPECT_NE(text.find("checkpoint of another run"), std::string::npos) << text;
   refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("a"), 1, "/nowhere"); });
+  // A whole run stands for its newest checkpoint.
+  EXPECT_EQ(TinyRun::train(tiny.config("other"), 1, tiny.run("a").string()), ExitCode::kDone);
+  EXPECT_EQ(CheckpointStore(tiny.run("other") / "checkpoints").steps(), (std::vector<std::int64_t>{10}));
+  fs::create_directories(tiny.run("empty") / "checkpoints");
+  const auto none =
+      refusal(ExitCode::kNoCheckpoint, [&] { TinyRun::train(tiny.config("more"), 1, tiny.run("empty").string()); });
+  EXPECT_NE(none.find("has no checkpoint"), std::string::npos) << none;
 }
 
 TEST(Run, ANamedCheckpointThatIsRefusedLeavesTheRunAsItWas) {
@@ -289,6 +297,50 @@ TEST(Run, ANamedCheckpointThatIsRefusedLeavesTheRunAsItWas) {
   std::ofstream(tiny.path() / "labels" / "train-0.tar", std::ios::app) << std::string(512, 'x');
   refusal(ExitCode::kUsage, [&] { TinyRun::train(tiny.config("a"), 2, store.path(4).string()); });
   EXPECT_EQ(store.steps(), before);
+}
+
+TEST(Run, WhatIsDueIsSavedBeforeItIsEvaluated) {
+  const TinyRun tiny;
+  auto config = tiny.config("a");
+  config.eval = {RetrievalConfig{.label = "", .corpus = config.data.corpora[0], .every = steps(2)}};
+  EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
+  const auto metrics = tiny.text("a", "metrics.jsonl");
+  const auto last_evaluation = [&](std::int64_t checkpoint) {
+    const auto manifest = verify_checkpoint(CheckpointStore(tiny.run("a") / "checkpoints").path(checkpoint));
+    std::istringstream saved(metrics.substr(0, static_cast<std::size_t>(manifest.logs.at("metrics.jsonl"))));
+    std::int64_t step = -1;
+    for (std::string line; std::getline(saved, line);) {
+      const auto json = nlohmann::json::parse(line);
+      if (json.contains("eval/retrieval/samples")) step = json["step"];
+    }
+    return step;
+  };
+  EXPECT_EQ(last_evaluation(4), 2) << "an evaluation that fails costs nothing";
+  EXPECT_EQ(last_evaluation(10), 10) << "a run that is done needs no evaluation when it is started again";
+  EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
+  EXPECT_EQ(tiny.text("a", "metrics.jsonl"), metrics);
+  tiny.copy_run("a", "b", 4);
+  config.run.name = "b";
+  EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
+  EXPECT_EQ(tiny.text("b", "steps.jsonl"), tiny.text("a", "steps.jsonl"));
+  EXPECT_EQ(tiny.lines("b", "metrics.jsonl").size(), tiny.lines("a", "metrics.jsonl").size());
+}
+
+TEST(Run, WeightsWithoutUsableGradientsDoNotPushOutOthers) {
+  const TinyRun tiny;
+  auto config = tiny.config("a");
+  EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
+  const auto before = CheckpointStore(tiny.run("a") / "checkpoints").steps();
+  config.optimizer.lr = 1e30;
+  config.optimizer.clip_norm = 0;
+  config.schedule.total = steps(60);
+  config.schedule.warmup = steps(0);
+  config.checkpoint.keep_last = 3;
+  config.checkpoint.every = steps(2);
+  config.train.max_skipped_steps = 20;
+  refusal(ExitCode::kNotFinite, [&] { TinyRun::train(config, 2, "auto", {"optimizer", "schedule", "train"}); });
+  const auto after = CheckpointStore(tiny.run("a") / "checkpoints").steps();
+  EXPECT_NE(std::find(after.begin(), after.end(), before.front()), after.end());
 }
 
 TEST(Run, TheBestCheckpointSurvivesPruning) {
@@ -337,6 +389,8 @@ TEST(Run, RefusesChangesAndOccupiedDirectories) {
   config.optimizer.lr = 1e-4;
   auto text = refusal(ExitCode::kUsage, [&] { TinyRun::train(config, 2); });
   EXPECT_NE(text.find("optimizer.lr"), std::string::npos) << text;
+  text = refusal(ExitCode::kUsage, [&] { TinyRun::train(config, 2, "auto", {"optimizer.lr", "optimizer.rl"}); });
+  EXPECT_NE(text.find("--allow-change optimizer.rl: there is no such key"), std::string::npos) << text;
   EXPECT_EQ(TinyRun::train(config, 2, "auto", {"optimizer.lr"}), ExitCode::kDone);
   text = refusal(ExitCode::kUsage, [&] { TinyRun::train(tiny.config("a"), 2, "never"); });
   EXPECT_NE(text.find("already holds a run"), std::string::npos) << text;
@@ -452,6 +506,8 @@ TEST(Run, LosingAnyItemOfStateIsSeen) {
   EXPECT_EQ(only_when_skipping, std::vector<std::string>{"guard.skipped_in_a_row"});
   config.optimizer.lr = 1e30;  // from the second step on nothing is finite
   config.train.max_skipped_steps = 100;
+  // Between refused steps only the best is saved, as the first evaluated is.
+  config.eval = {ZeroShotConfig{.label = "", .corpus = tiny.labels(), .prompts = "plain", .every = steps(4)}};
   EXPECT_EQ(losses_not_seen(tiny, config, only_when_skipping), std::vector<std::string>{});
 }
 
