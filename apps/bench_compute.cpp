@@ -68,6 +68,7 @@ struct LossWork {
   at::Device device;
   Collectives& comm;
 
+  at::ScalarType products() const { return precision_of(config.train.precision).compute; }
   at::Tensor leaf(const at::Tensor& values) const { return values.to(device).requires_grad_(true); }
   std::function<void()> pair(
       const std::function<LossOutput(const at::Tensor&, const at::Tensor&, const at::Tensor&)>& loss) {
@@ -81,13 +82,14 @@ struct LossWork {
     const auto directions = c.directions == "rows"      ? UniclDirections::kRows
                             : c.directions == "columns" ? UniclDirections::kColumns
                                                         : UniclDirections::kBoth;
-    return pair([labels, directions, &group = comm](const auto& image, const auto& text, const auto& scale) {
-      return unicl_loss(image, text, labels, scale, group, directions);
+    return pair([labels, directions, products = products(), &group = comm](const auto& image, const auto& text,
+                                                                           const auto& scale) {
+      return unicl_loss(image, text, labels, scale, group, directions, products);
     });
   }
   std::function<void()> operator()(const ClipConfig&) {
-    return pair([&group = comm](const auto& image, const auto& text, const auto& scale) {
-      return clip_loss(image, text, scale, group);
+    return pair([products = products(), &group = comm](const auto& image, const auto& text, const auto& scale) {
+      return clip_loss(image, text, scale, group, products);
     });
   }
   std::function<void()> operator()(const CrossEntropyConfig& c) {
@@ -97,7 +99,9 @@ struct LossWork {
   std::function<void()> operator()(const SupConConfig& c) {
     const auto flat = unit_rows(made_up(2 * rows, config.model.embed_dim, 1));
     const auto views = leaf(flat.view({rows, 2, config.model.embed_dim})), labels = made_up_labels(rows).to(device);
-    return [=, &group = comm] { supcon_loss(views, labels, c.temperature, group).total.backward(); };
+    return [=, type = products(), &group = comm] {
+      supcon_loss(views, labels, c.temperature, group, type).total.backward();
+    };
   }
 };
 
