@@ -91,8 +91,8 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
   std::vector<std::int64_t> rows = {256, 1024, 2048};
   if (arguments.batch > 0) rows = {arguments.batch};
-  const auto figures = arguments.what == "loss" ? bench_loss(config, rows, arguments.measured_s(), launch)
-                                                : bench_step(config, arguments.measured_s(), launch);
+  const ComputeBench bench{config, arguments.measured_s(), arguments.inputs};
+  const auto figures = arguments.what == "loss" ? bench_loss(bench, rows, launch) : bench_step(bench, launch);
   result.update(figures);
   return launch.place().rank == 0 ? result : Json();
 }
@@ -100,7 +100,7 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
 /// Needs no configuration: its corpus is made up.
 ExitCode index_command(const BenchArguments& arguments) {
   if (!arguments.config.empty() || !arguments.set.empty() || arguments.threads > 0 || arguments.batch > 0 ||
-      arguments.image_size > 0 || arguments.seconds > 0) {
+      arguments.image_size > 0 || arguments.seconds > 0 || !arguments.inputs.empty()) {
     throw ConfigError("bench index: takes only --records and --format; its corpus is made up");
   }
   if (environment_rank() > 0) throw ConfigError("bench index measures one process; start it without mpirun");
@@ -117,6 +117,9 @@ ExitCode run_command(const BenchArguments& arguments) {
   if (arguments.image_size > 0 && arguments.what != "loader") {
     throw ConfigError("bench " + arguments.what +
                       ": --image-size is for the loader; use --set model.image.image_size=N");
+  }
+  if (!arguments.inputs.empty() && arguments.what == "loader") {
+    throw ConfigError("bench loader: --inputs is for bench loss and bench step; name corpora in the configuration");
   }
   if (arguments.what != "loader") {
     const auto result = compute_result(config, arguments);

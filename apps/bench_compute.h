@@ -1,4 +1,4 @@
-// Benchmarks of computation on made-up data: the objective's loss alone, and whole steps.
+// Benchmarks of computation: the objective's loss alone, and whole steps.
 #pragma once
 #include <nlohmann/json.hpp>
 
@@ -7,12 +7,20 @@
 
 namespace triptych {
 
-/// Forward and backward of the loss for each number of local rows, until `seconds` are over. Collective.
-nlohmann::ordered_json bench_loss(const TrainConfig& config, const std::vector<std::int64_t>& rows, double seconds,
-                                  Launch& launch);
+/// What is computed on: made-up data, or, so that another program can do equal work, a safetensors file with the rows
+/// of all ranks.
+struct ComputeBench {
+  const TrainConfig& config;
+  double seconds = 0;
+  std::string inputs;  ///< the file; empty: made up
+};
 
-/// Steps of the trainer (forward, loss, backward, averaging, update) until `seconds` are over; at least two.
-/// Collective.
-nlohmann::ordered_json bench_step(const TrainConfig& config, double seconds, Launch& launch);
+/// Forward and backward of the loss for each number of local rows, until the time is over. Inputs: "image" and "text"
+/// [B, d], or what the objective's loss takes, and "labels" int64 [B]; then `rows` is not used. Collective.
+nlohmann::ordered_json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launch& launch);
+
+/// Steps of the trainer (forward, loss, backward, averaging, update) on one batch until the time is over; at least two.
+/// Inputs: "images" uint8 [B, side, side, 3] and "tokens" int64 [B, context]. Collective.
+nlohmann::ordered_json bench_step(const ComputeBench& bench, Launch& launch);
 
 }  // namespace triptych

@@ -200,6 +200,12 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
   bench->add_option("--records", a.records, "index: how many records are made up")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}).description(""))
       ->option_text("N");
+  bench
+      ->add_option("--inputs", a.inputs,
+                   "loss, step: a safetensors file of embeddings, or of pictures and tokens, to compute on "
+                   "(docs/performance.md)")
+      ->check(CLI::ExistingFile.description(""))
+      ->option_text("FILE");
   bench->add_option("--image-size", a.image_size, "loader: side of the pictures")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");

@@ -77,6 +77,7 @@ struct BenchArguments {
   std::int64_t batch = 0;       ///< 0: as the configuration says
   std::int64_t image_size = 0;  ///< loader: 0: as the configuration says
   std::int64_t records = 0;     ///< index: 0: a million
+  std::string inputs;           ///< loss, step: a safetensors file; empty: made up
   double measured_s() const { return seconds > 0 ? seconds : 5; }
   Format format = Format::kTable;
 };

@@ -45,13 +45,14 @@ struct TiledViews : torch::autograd::Function<TiledViews> {
 
 }  // namespace
 
-LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm) {
+LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm,
+                       ProductType products) {
   TORCH_CHECK(view_bvd.dim() == 3 && view_bvd.size(1) >= 2 && view_bvd.size(0) == labels_b.size(0),
               "supcon needs embeddings [b, views >= 2, d] and labels [b], got ", view_bvd.sizes(), " and ",
               labels_b.sizes());
   const std::int64_t views = view_bvd.size(1), m = view_bvd.size(0) * views, first = comm.rank() * m;
   const at::Tensor own_md = view_bvd.flatten(0, 1);
-  const at::Tensor rows_md = own_md.detach().contiguous();
+  const at::Tensor rows_md = rows_for_products(own_md, products);
   const auto gathered = gather_labels(labels_b, own_md.scalar_type(), comm);
   const auto labels_n = gathered.labels_B.repeat(views);
   auto state = c10::make_intrusive<ViewState>();

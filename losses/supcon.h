@@ -4,6 +4,7 @@
 
 #include "distributed/collectives.h"
 #include "losses/loss_output.h"
+#include "losses/tile_factor.h"
 
 namespace triptych {
 
@@ -11,7 +12,9 @@ namespace triptych {
 ///   L = mean_i  -1/|P(i)| sum_{p in P(i)} log( e^{z_i . z_p / t} / sum_{a != i} e^{z_i . z_a / t} ),
 /// P(i) = all other views of i's class; never empty, since V >= 2 (checked). The total is the mean over the rank's own
 /// V b views; each rank completes the gradient of its own views. Memory O(V B d): the pairs are scored in tiles.
-///   view_bvd [b, V, d] unit vectors; labels_b int64 [b]; temperature t > 0 divides. Collective.
-LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm);
+///   view_bvd [b, V, d] unit vectors; labels_b int64 [b]; temperature t > 0 divides; products: the type of the matrix
+///   products. Collective.
+LossOutput supcon_loss(const at::Tensor& view_bvd, const at::Tensor& labels_b, double temperature, Collectives& comm,
+                       ProductType products = {});
 
 }  // namespace triptych

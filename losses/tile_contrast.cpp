@@ -2,11 +2,13 @@
 #include "losses/tile_contrast.h"
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <limits>
 
+#include "losses/tile_factor.h"
 #include "losses/tile_loops.h"
 
 namespace triptych {
@@ -29,25 +31,66 @@ void for_tiles(const PairSoftmax& pairs, Body&& body) {
       body(Place{row, std::min(kTileRows, queries - row), column, std::min(kTileColumns, keys - column)});
 }
 
-/// Room for one tile, used again for each.
-class TileRoom {
+/// What sums of products of these rows are held in.
+at::TensorOptions sums_of(const at::Tensor& rows_nd) {
+  return rows_nd.options().dtype(at::toOpMathType(rows_nd.scalar_type()));
+}
+
+at::Tensor room_for_a_tile(const PairSoftmax& pairs, const at::TensorOptions& options) {
+  return at::empty(
+      {std::min(kTileRows, pairs.query.rows_nd.size(0)) * std::min(kTileColumns, pairs.key.rows_nd.size(0))}, options);
+}
+
+/// The tile's products of queries and keys, in room that is used again for the next.
+class TileProducts {
  public:
-  explicit TileRoom(const PairSoftmax& pairs)
-      : pairs_(pairs),
-        room_(at::empty(
-            {std::min(kTileRows, pairs.query.rows_nd.size(0)) * std::min(kTileColumns, pairs.key.rows_nd.size(0))},
-            pairs.query.rows_nd.options())) {}
-  /// Raw products of the tile's queries and keys, [rows, columns].
-  at::Tensor products(const Place& at) {
+  explicit TileProducts(const PairSoftmax& pairs)
+      : query_nd_(multipliable(pairs.query.rows_nd)),
+        keys_(multipliable(pairs.key.rows_nd)),
+        room_(room_for_a_tile(pairs, sums_of(query_nd_))) {}
+  /// Raw products, [rows, columns].
+  at::Tensor at(const Place& at) {
     at::Tensor tile = room_.narrow(0, 0, at.rows * at.columns).view({at.rows, at.columns});
-    at::mm_out(tile, pairs_.query.rows_nd.narrow(0, at.row, at.rows),
-               pairs_.key.rows_nd.narrow(0, at.column, at.columns).t());
+    keys_.multiply(query_nd_.narrow(0, at.row, at.rows), at.column, tile);
     return tile;
   }
 
  private:
-  const PairSoftmax& pairs_;
+  at::Tensor query_nd_;
+  TransposedFactor keys_;
   at::Tensor room_;
+};
+
+/// Sums over tiles of dL/ds times the other side's rows.
+class GradientSums {
+ public:
+  GradientSums(const PairSoftmax& pairs, bool with_keys)
+      : type_(multipliable(pairs.query.rows_nd.narrow(0, 0, 0)).scalar_type()),
+        keys_(multipliable(pairs.key.rows_nd), kTileColumns),
+        query_gradient_(at::zeros(pairs.query.rows_nd.sizes(), sums_of(pairs.query.rows_nd))) {
+    if (!with_keys) return;
+    queries_.emplace(multipliable(pairs.query.rows_nd), kTileRows);
+    key_gradient_ = at::zeros(pairs.key.rows_nd.sizes(), sums_of(pairs.key.rows_nd));
+  }
+  void add(const at::Tensor& tile, const Place& at) {
+    const at::Tensor left = tile.to(type_);
+    at::Tensor to_query = query_gradient_.narrow(0, at.row, at.rows);
+    keys_.multiply_add(left, at.column, to_query);
+    if (!queries_) return;
+    at::Tensor to_key = key_gradient_.narrow(0, at.column, at.columns);
+    queries_->multiply_add(type_ == tile.scalar_type() ? left.t() : left.t().contiguous(), at.row, to_key);
+  }
+  PairGradients times(double scale) {
+    query_gradient_.mul_(scale);
+    if (key_gradient_.defined()) key_gradient_.mul_(scale);
+    return {query_gradient_, key_gradient_};
+  }
+
+ private:
+  at::ScalarType type_;  ///< of factors: the rows'
+  RowsFactor keys_;
+  std::optional<RowsFactor> queries_;
+  at::Tensor query_gradient_, key_gradient_;
 };
 
 /// SoftmaxSums as tensors.
@@ -55,7 +98,7 @@ struct Sums {
   at::Tensor most, sum, weighted, positive;
 
   explicit Sums(const at::Tensor& rows_nd)
-      : most(at::full({rows_nd.size(0)}, -std::numeric_limits<double>::infinity(), rows_nd.options())),
+      : most(at::full({rows_nd.size(0)}, -std::numeric_limits<double>::infinity(), sums_of(rows_nd))),
         sum(at::zeros({rows_nd.size(0)}, rows_nd.options().dtype(at::kDouble))),
         weighted(at::zeros_like(sum)),
         positive(at::zeros_like(sum)) {}
@@ -225,34 +268,28 @@ SoftmaxStats gather_stats(const SoftmaxStats& own, Collectives& comm) {
 
 SoftmaxStats PairSoftmax::query_stats() const {
   const Sums sums(query.rows_nd);
-  TileRoom room(*this);
-  for_tiles(*this, [&](const Place& at) { add_tile(*this, room.products(at), at, &sums, nullptr); });
+  TileProducts products(*this);
+  for_tiles(*this, [&](const Place& at) { add_tile(*this, products.at(at), at, &sums, nullptr); });
   return sums.stats();
 }
 
 std::pair<SoftmaxStats, SoftmaxStats> PairSoftmax::both_stats() const {
   const Sums of_query(query.rows_nd), of_key(key.rows_nd);
-  TileRoom room(*this);
-  for_tiles(*this, [&](const Place& at) { add_tile(*this, room.products(at), at, &of_query, &of_key); });
+  TileProducts products(*this);
+  for_tiles(*this, [&](const Place& at) { add_tile(*this, products.at(at), at, &of_query, &of_key); });
   return {of_query.stats(), of_key.stats()};
 }
 
 PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query, const SideGradient& key,
                              bool with_keys) {
-  PairGradients gradients{at::zeros_like(pairs.query.rows_nd),
-                          with_keys ? at::zeros_like(pairs.key.rows_nd) : at::Tensor()};
-  TileRoom room(pairs);
+  TileProducts products(pairs);
+  GradientSums sums(pairs, with_keys);
   for_tiles(pairs, [&](const Place& at) {
-    at::Tensor tile = room.products(at);
+    at::Tensor tile = products.at(at);
     turn_tile(pairs, tile, at, query, key);
-    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, at.row, at.rows); };
-    const auto columns = [&](const at::Tensor& t) { return t.narrow(0, at.column, at.columns); };
-    rows(gradients.query_nd).addmm_(tile, columns(pairs.key.rows_nd));
-    if (with_keys) columns(gradients.key_nd).addmm_(tile.t(), rows(pairs.query.rows_nd));
+    sums.add(tile, at);
   });
-  gradients.query_nd.mul_(pairs.scale);
-  if (with_keys) gradients.key_nd.mul_(pairs.scale);
-  return gradients;
+  return sums.times(pairs.scale);
 }
 
 }  // namespace triptych

@@ -11,14 +11,15 @@
 
 namespace triptych {
 
-/// Rows of one side with their labels. rows_nd: floating point, dense.
+/// Rows of one side with their labels. rows_nd: fp64, fp32 or bfloat16, dense. Sums, logits and gradients of bfloat16
+/// rows are fp32.
 struct TileSide {
   at::Tensor rows_nd;
   LabelColumns labels;
 };
 
 /// One side's softmax over the other side's rows, each [n]. log-sum-exp = scale * most + log_sum, where `most` is the
-/// largest raw product (raw: u . v without the scale), in the rows' type; apart,
+/// largest raw product (raw: u . v without the scale), in the sums' type; apart,
 /// because the sum would round away what matters where one logit is far above all others. In fp64: the mean raw product
 /// under the softmax, the sum of T times the raw product (raw: u . v without the scale).
 struct SoftmaxStats {

@@ -79,7 +79,7 @@ struct TiledPair : torch::autograd::Function<TiledPair> {
     const auto holder = context->saved_data["state"].toCapsule();
     const auto& state = static_cast<const PairState&>(*holder);
     const auto &rows = state.rows, &columns = state.columns;
-    const auto dtype = state.own_image.rows_nd.scalar_type();
+    const auto dtype = (rows.used() ? rows : columns).stats.most.scalar_type();
     const auto of_images = [&](bool own) {
       return side(rows, own ? rows.stats : rows.all, own ? rows.mass : state.row_mass_all, dtype);
     };
@@ -100,20 +100,22 @@ struct TiledPair : torch::autograd::Function<TiledPair> {
 }  // namespace
 
 TiledPairLoss tiled_pair_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const GatheredLabels& labels,
-                              const at::Tensor& scale, Collectives& comm, DirectionWeights weights) {
+                              const at::Tensor& scale, Collectives& comm, DirectionWeights weights,
+                              ProductType products) {
   const std::int64_t texts = texts_per_image(image_bd, text_kd), b = image_bd.size(0), k = text_kd.size(0);
   TORCH_CHECK(labels.labels_B.size() == b * comm.size(), "labels of ", labels.labels_B.size(), " rows for ",
               b * comm.size(), " images");
   auto state = c10::make_intrusive<PairState>();
   {
     const c10::NoGradGuard no_grad;
-    const GatheredPair all = gather_pair(image_bd.detach(), text_kd.detach(), comm);
+    const at::Tensor own_image = rows_for_products(image_bd, products), own_text = rows_for_products(text_kd, products);
+    const GatheredPair all = gather_pair(own_image, own_text, comm);
     const auto text_labels = labels.labels_B.repeat(texts);
     const std::int64_t rank = comm.rank();
     state->all_image = {all.image_Bd.contiguous(), labels.labels_B};
     state->all_text = {all.text_Kd.contiguous(), text_labels};
-    state->own_image = {image_bd.detach().contiguous(), labels.labels_B.narrow(rank * b, b)};
-    state->own_text = {text_kd.detach().contiguous(), text_labels.narrow(rank * k, k)};
+    state->own_image = {own_image, labels.labels_B.narrow(rank * b, b)};
+    state->own_text = {own_text, text_labels.narrow(rank * k, k)};
     state->row_mass_all = labels.mass_B * texts;  // an image's targets among the texts
     state->column_mass_all = texts > 1 ? labels.mass_B.repeat_interleave(texts) : labels.mass_B;
     state->rows = {weights.rows, state->row_mass_all.narrow(0, rank * b, b), {}, {}};

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "distributed/collectives.h"
+#include "losses/tile_factor.h"
 #include "losses/tile_labels.h"
 
 namespace triptych {
@@ -23,6 +24,7 @@ struct TiledPairLoss {
 /// gradient of its own rows, which is that of the SUM over ranks of the totals (distributed/gather_with_grad.h).
 ///   image_bd [b, d], text_kd [k, d] with k = b n; labels: of all images (tile_labels.h says what T is). Collective.
 TiledPairLoss tiled_pair_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const GatheredLabels& labels,
-                              const at::Tensor& scale, Collectives& comm, DirectionWeights weights);
+                              const at::Tensor& scale, Collectives& comm, DirectionWeights weights,
+                              ProductType products = {});
 
 }  // namespace triptych

@@ -5,6 +5,7 @@
 #include "distributed/collectives.h"
 #include "losses/class_ids.h"
 #include "losses/loss_output.h"
+#include "losses/tile_factor.h"
 
 namespace triptych {
 
@@ -20,9 +21,10 @@ enum class UniclDirections { kBoth, kRows, kColumns };
 /// A rank scores its b rows and its k = b n columns against all, in tiles: memory O(B n d). The total is the mean over
 /// the rank's own rows (and columns); each rank completes the gradient of its own embeddings (tiled_pair.h).
 ///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels:
-///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). Terms: "rows",
-///   "columns". Collective.
+///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). products: the
+///   type of the matrix products. Terms: "rows", "columns". Collective.
 LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
-                      const at::Tensor& scale, Collectives& comm, UniclDirections directions = UniclDirections::kBoth);
+                      const at::Tensor& scale, Collectives& comm, UniclDirections directions = UniclDirections::kBoth,
+                      ProductType products = {});
 
 }  // namespace triptych

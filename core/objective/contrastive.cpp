@@ -51,7 +51,7 @@ LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches
   forward.parameters = {model_.logit_scale()};
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
     return loss_(rows[0], rows[1].flatten(0, 1), all_row_labels(micro_batches, context_.device), parameters[0].exp(),
-                 scope.comm());
+                 scope.comm(), scope.compute());
   };
   return accumulate_cached(forward, scope);
 }

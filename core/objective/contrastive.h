@@ -12,9 +12,10 @@
 namespace triptych {
 
 /// The loss of a rank's unit rows, images [b, d] with their labels and texts [k, d], those of an image one below the
-/// other, at a multiplier. Collective.
-using PairLoss = std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_kd,
-                                          const RowLabels& labels, const at::Tensor& scale, Collectives& comm)>;
+/// other, at a multiplier, with matrix products of a type. Collective.
+using PairLoss =
+    std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
+                             const at::Tensor& scale, Collectives& comm, at::ScalarType products)>;
 
 class ContrastiveObjective : public Objective {
  public:

@@ -28,8 +28,8 @@ UniclDirections directions_of(const std::string& text) {
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
   const PairLoss loss = [directions = directions_of(config.directions)](
                             const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
-                            const at::Tensor& scale, Collectives& comm) {
-    return unicl_loss(image_bd, text_kd, labels, scale, comm, directions);
+                            const at::Tensor& scale, Collectives& comm, at::ScalarType products) {
+    return unicl_loss(image_bd, text_kd, labels, scale, comm, directions, products);
   };
   auto objective =
       std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
@@ -41,9 +41,10 @@ std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
   // With several texts a picture, CLIP's loss is UniCL's with every picture a class of its own.
   const PairLoss loss = [captions = parts.facts.captions](const at::Tensor& image_bd, const at::Tensor& text_kd,
                                                           const RowLabels& labels, const at::Tensor& scale,
-                                                          Collectives& comm) {
-    if (captions == 1) return clip_loss(image_bd, text_kd, scale, comm);
-    return unicl_loss(image_bd, text_kd, RowLabels(at::full_like(labels.labels_b, kNoLabel)), scale, comm);
+                                                          Collectives& comm, at::ScalarType products) {
+    if (captions == 1) return clip_loss(image_bd, text_kd, scale, comm, products);
+    return unicl_loss(image_bd, text_kd, RowLabels(at::full_like(labels.labels_b, kNoLabel)), scale, comm,
+                      UniclDirections::kBoth, products);
   };
   return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
 }

@@ -34,6 +34,7 @@ class StepScope {
   StepScope(StepClock clock, std::uint64_t seed, Precision precision, Collectives& comm, GradientSync* sync);
   const StepClock& clock() const { return clock_; }
   Collectives& comm() { return comm_; }
+  at::ScalarType compute() const { return precision_.compute; }  ///< of matrix products
   /// A generator keyed by (seed, step, purpose, first position of the micro-batch): the same bits for any number of
   /// ranks, and again when a forward is replayed.
   at::Generator draws(Purpose purpose, std::int64_t first_position, at::Device device) const;

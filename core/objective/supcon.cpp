@@ -39,7 +39,8 @@ LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, Ste
     return {unit_rows(view_bvd, context_.parameters)};
   };
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>&) {
-    return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm());
+    return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm(),
+                       scope.compute());
   };
   return accumulate_cached(forward, scope);
 }

@@ -130,6 +130,39 @@ TEST(Tiled, SinglePrecisionIsAsGoodAsTheWholeMatrix) {
   }
 }
 
+/// As OpenCLIP computes under amp_bf16: rows and logits rounded to bfloat16, the rest in fp32.
+Gradients whole_matrix_of_rounded_logits(const at::Tensor& image_Bd, const at::Tensor& text_Bd, double scale) {
+  const at::Tensor image = leaf(image_Bd.to(at::kFloat)), text = leaf(text_Bd.to(at::kFloat));
+  const at::Tensor rows = (scale * image).to(at::kBFloat16), columns = text.to(at::kBFloat16);
+  const at::Tensor s = rows.matmul(columns.t()).to(at::kFloat);
+  const auto direction = [&](std::int64_t along) { return (at::logsumexp(s, {along}) - s.diagonal()).mean(); };
+  const at::Tensor loss = (direction(1) + direction(0)) / 2;
+  loss.backward();
+  return {loss.detach(), image.grad(), text.grad(), {}};
+}
+
+TEST(Tiled, HalfProductsAreBetterThanRoundedLogits) {
+  const std::int64_t rows = 1101, width = 65;  // odd: what is multiplied in pairs is filled up
+  for (const auto& [noise, scale] :
+       {std::pair{0.1, 14.0}, std::pair{0.3, 14.0}, std::pair{0.6, 100.0}, std::pair{3.0, 100.0}}) {
+    const at::Tensor image = unit(draw({40}, {rows, width})), text = unit(image + noise * draw({41}, {rows, width}));
+    const at::Tensor labels = at::full({rows}, kNoLabel, at::kLong);
+    const auto exact = whole_matrix(image, text, target_of(labels), scale);
+    const auto rounded = whole_matrix_of_rounded_logits(image, text, scale);
+    for (const int ranks : {1, 3}) {
+      const auto r = on_ranks(ranks, image.to(at::kFloat), text.to(at::kFloat), labels,
+                              at::scalar_tensor(std::log(scale), at::kFloat),
+                              [](const auto& u, const auto& v, const auto&, const auto& s, Collectives& comm) {
+                                return clip_loss(u, v, s, comm, at::kBFloat16);
+                              });
+      const auto where = "noise " + std::to_string(noise) + ", scale " + std::to_string(scale) + ", " +
+                         std::to_string(ranks) + " ranks, loss " + std::to_string(exact.loss.template item<double>());
+      EXPECT_LT(relative(r.image_grad_Bd / ranks, exact.image), relative(rounded.image, exact.image)) << where;
+      EXPECT_LT(relative(r.text_grad_Bd / ranks, exact.text), relative(rounded.text, exact.text)) << where;
+    }
+  }
+}
+
 TEST(Tiled, SupConLeavesEveryViewOutOfItsOwnSum) {
   const std::int64_t samples = 400, views = 3, rows = samples * views;
   const at::Tensor z = unit(draw({8}, {samples, views, 10})), labels = at::arange(samples, at::kLong) % 13;
