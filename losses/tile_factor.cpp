@@ -41,7 +41,8 @@ at::Tensor pack(const at::Tensor& factor) {
   for (std::int64_t block = 0; block < blocks; ++block) {
     const std::int64_t first = block * kColumns;
     const at::Tensor columns = factor.narrow(1, first, std::min(kColumns, n - first));
-    const at::Tensor padded = at::constant_pad_nd(columns, {0, kColumns - columns.size(1), 0, k - columns.size(0)});
+    const at::Tensor padded =
+        at::constant_pad_nd(columns, {0, kColumns - columns.size(1), 0, k - columns.size(0)}).contiguous();
     blas::pack(k, kColumns, kColumns, kColumns, at::kBFloat16, at::kBFloat16, padded.const_data_ptr(),
                packed[block].data_ptr());
   }

@@ -142,9 +142,12 @@ Gradients whole_matrix_of_rounded_logits(const at::Tensor& image_Bd, const at::T
 }
 
 TEST(Tiled, HalfProductsAreBetterThanRoundedLogits) {
-  const std::int64_t rows = 1101, width = 65;  // odd: what is multiplied in pairs is filled up
-  for (const auto& [noise, scale] :
-       {std::pair{0.1, 14.0}, std::pair{0.3, 14.0}, std::pair{0.6, 100.0}, std::pair{3.0, 100.0}}) {
+  struct Case {
+    std::int64_t rows, width;  // odd: what is multiplied in pairs is filled up
+    double noise, scale;
+  };
+  for (const auto& [rows, width, noise, scale] :
+       {Case{1101, 65, 0.1, 14}, Case{1101, 65, 3, 100}, Case{1152, 64, 0.3, 14}, Case{1152, 64, 0.6, 100}}) {
     const at::Tensor image = unit(draw({40}, {rows, width})), text = unit(image + noise * draw({41}, {rows, width}));
     const at::Tensor labels = at::full({rows}, kNoLabel, at::kLong);
     const auto exact = whole_matrix(image, text, target_of(labels), scale);
