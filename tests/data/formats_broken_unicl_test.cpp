@@ -85,6 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
                  {"1\t{\"captions\"\n" + text_row("2", "b"), kImages},
                  {"b"},
                  {"column 2 cannot be parsed as JSON"}},
+        PairCase{"nan", {"1\t{\"score\": NaN, \"captions\": [\"a\"]}\n" + text_row("2", "b"), kImages}, {"a", "b"}},
         PairCase{"no_captions",
                  {"1\t{\"source\": \"x\"}\n" + text_row("2", "b"), kImages},
                  {"b"},
