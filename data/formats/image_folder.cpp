@@ -73,6 +73,17 @@ void append_pictures(const fs::path& folder, const fs::path& root, PassedOver& p
   }
 }
 
+/// The text of a file; nothing when there is none. Throws DataError: it is there and cannot be read.
+std::string text_if_there(const fs::path& path) {
+  try {
+    return InputFile(path.string()).read_all(kLargestText);
+  } catch (const DataError&) {
+    std::error_code ignored;
+    if (fs::status(path, ignored).type() == fs::file_type::not_found) return {};
+    throw;
+  }
+}
+
 class ImageFolder : public Corpus {
  public:
   explicit ImageFolder(const CorpusConfig& config) : config_(config), roots_(list_files("path", config.path)) {
@@ -124,10 +135,13 @@ class ImageFolder : public Corpus {
       record.image.assign(bytes.begin(), bytes.end());
       if (config_.kind == "image_text") {
         for (const auto& extension : config_.captions_at()) {
-          const auto text = InputFile(fs::path(path).replace_extension(extension).string()).read_all(kLargestText);
+          const auto text = text_if_there(fs::path(path).replace_extension(extension));
           if (!is_empty_caption(text)) record.captions.push_back(clean_caption(text));
         }
-        if (record.captions.empty()) throw DataError("no caption: " + join(config_.captions_at(), ", ") + " empty");
+        if (record.captions.empty()) {
+          throw DataError("no caption: the files " + join(config_.captions_at(), ", ") +
+                          " beside the picture are absent or empty");
+        }
       } else {
         record.label = run_of(index).label;
       }

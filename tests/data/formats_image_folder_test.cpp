@@ -52,10 +52,29 @@ TEST(ImageFolderTest, CaptionIsTheTextFileBeside) {
   const auto corpus = open_corpus(folder_corpus(folder.path(), "image_text"));
   ASSERT_EQ(corpus->size(), 2);
   EXPECT_THAT(corpus->read(0).captions, ElementsAre("a caption"));
-  EXPECT_THAT(folder_error<RecordError>([&] { corpus->read(1); }),
-              testing::AllOf(HasSubstr("key 'y.png'"), HasSubstr("cannot open")));
+  EXPECT_THAT(
+      folder_error<RecordError>([&] { corpus->read(1); }),
+      testing::AllOf(HasSubstr("key 'y.png'"), HasSubstr("the files txt beside the picture are absent or empty")));
   std::filesystem::remove(folder / "a/x.jpg");
   EXPECT_THROW(corpus->read(0), RecordError);
+}
+
+TEST(ImageFolderTest, CaptionFilesThatAreAbsentAreLeftOut) {
+  const TempDir folder;
+  for (const auto* picture : {"a.jpg", "b.jpg", "c.jpg", "d.jpg"}) write_test_file(folder / picture, "p");
+  write_test_file(folder / "a.txt", "text a");
+  write_test_file(folder / "b.alt", "alt b");
+  write_test_file(folder / "c.txt", "text c");
+  write_test_file(folder / "c.alt", "alt c");
+  std::filesystem::create_directory(folder / "d.txt");  // is there and cannot be read
+  write_test_file(folder / "d.alt", "alt d");
+  auto config = folder_corpus(folder.path(), "image_text");
+  config.caption_keys = {"txt", "alt"};
+  const auto corpus = open_corpus(config);
+  EXPECT_THAT(corpus->read(0).captions, ElementsAre("text a"));
+  EXPECT_THAT(corpus->read(1).captions, ElementsAre("alt b"));
+  EXPECT_THAT(corpus->read(2).captions, ElementsAre("text c", "alt c"));
+  EXPECT_THROW(corpus->read(3), RecordError);
 }
 
 TEST(ImageFolderTest, LinkedFoldersAreFollowedDirectlyBelowThePath) {
