@@ -104,6 +104,22 @@ TEST(ImageFolderTest, LinkedFoldersAreFollowedDirectlyBelowThePath) {
   }
 }
 
+TEST(ImageFolderTest, PicturesOfOtherFormatsAreCountedInOneWarning) {
+  for (const std::string kind : {"image_text", "image_label"}) {
+    const TempDir folder;
+    for (const auto* file : {"c/1.JPE", "c/2.jfif", "c/3.gif", "c/4.BMP", "c/5.tiff", "c/deep/6.heic", "c/7.avif",
+                             "c/8.json", "c/.9.gif", "c/10.txt"}) {
+      write_test_file(folder / file, "p");
+    }
+    testing::internal::CaptureStderr();
+    const auto corpus = open_corpus(folder_corpus(folder.path(), kind));
+    const auto log = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(corpus->size(), 2);
+    EXPECT_THAT(log, HasSubstr("corpus folder: passed over 5 pictures of formats that are not read"));
+    EXPECT_EQ(log.find("passed over"), log.rfind("passed over")) << log;
+  }
+}
+
 TEST(ImageFolderTest, WrongFoldersAreRefused) {
   const TempDir folder;
   const auto message = [](const CorpusConfig& config) {
