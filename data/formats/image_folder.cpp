@@ -242,7 +242,7 @@ class ImageFolder : public Corpus {
   void name_classes(const std::vector<std::string>& folders) {
     if (!config_.class_names.empty()) {
       class_names_ = read_class_names(config_.class_names);
-      if (class_names_.size() == folders.size()) return;
+      if (class_names_.size() == folders.size()) return check_order(folders);
       throw ConfigError("class_names: " + printable(config_.class_names) + " has " +
                         std::to_string(class_names_.size()) + " lines for " + std::to_string(folders.size()) +
                         " class folders; one line for each folder in sorted order is expected");
@@ -258,6 +258,29 @@ class ImageFolder : public Corpus {
       auto name = folder;
       std::replace(name.begin(), name.end(), '_', ' ');
       class_names_.push_back({name});
+    }
+  }
+
+  /// A list in another order than the folders would swap labels: a line may give its folder any names, but not the
+  /// name of another folder instead of its own.
+  void check_order(const std::vector<std::string>& folders) const {
+    std::unordered_map<std::string, std::size_t> folder_of;  // by normalised name; of equal ones the first
+    for (std::size_t i = 0; i < folders.size(); ++i) folder_of.try_emplace(normalized_name(folders[i]), i);
+    for (std::size_t i = 0; i < folders.size(); ++i) {
+      const auto own = normalized_name(folders[i]);
+      const auto& names = class_names_[i];
+      const auto is_own = [&](const std::string& name) { return normalized_name(name) == own; };
+      if (std::any_of(names.begin(), names.end(), is_own)) continue;
+      for (const auto& name : names) {
+        const auto other = folder_of.find(normalized_name(name));
+        if (other == folder_of.end()) continue;
+        throw ConfigError("class_names: " + printable(config_.class_names) + ":" + std::to_string(i + 1) + ": got '" +
+                          printable(name) + "', the name of folder '" + printable(folders[other->second]) +
+                          "'; expected a name of folder '" + printable(folders[i]) + "', which is number " +
+                          std::to_string(i + 1) +
+                          " in sorted order; bring the lines into the order of the folders, or leave class_names out "
+                          "where the folders' own names will do");
+      }
     }
   }
 

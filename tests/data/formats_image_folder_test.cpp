@@ -143,6 +143,26 @@ TEST(ImageFolderTest, WrongFoldersAreRefused) {
   EXPECT_THAT(message(named), HasSubstr("lies in no class folder"));
 }
 
+/// Lines in the order of numbers, folders in that of bytes: every label would be another class's.
+TEST(ImageFolderTest, ClassNamesInAnotherOrderAreRefused) {
+  const TempDir folder;
+  for (const auto* file : {"Big_cat/1.jpg", "dog/2.jpg", "zebra/3.jpg"}) write_test_file(folder / file, "p");
+  auto config = folder_corpus(folder.path(), "image_label");
+  config.class_names = (folder / "classes.txt").string();
+  const auto outcome = [&](const std::string& lines) {
+    write_test_file(folder / "classes.txt", lines);
+    return folder_error<ConfigError>([&] { open_corpus(config); });
+  };
+  EXPECT_THAT(
+      outcome("big cat\nzebra\nhound|dog\n"),
+      HasSubstr("classes.txt:2: got 'zebra', the name of folder 'zebra'; expected a name of folder 'dog', which "
+                "is number 2 in sorted order"));
+  EXPECT_THAT(outcome("lion\nhound\nhorse|BIG-CAT\n"), HasSubstr("classes.txt:3: got 'BIG-CAT'"));
+  EXPECT_EQ(outcome("big cat\ndog\nzebra\n"), "no error");
+  EXPECT_EQ(outcome("lion\nhound\nhorse\n"), "no error");
+  EXPECT_EQ(outcome("BIG CAT|dog\nhound\nzebra\n"), "no error");  // its own name too
+}
+
 TEST(ImageFolderTest, SeveralRootsAreOneCorpus) {
   const TempDir folder;
   for (const auto* file : {"a/cat/1.jpg", "a/dog/2.jpg", "b/bird/3.jpg", "b/cat/4.jpg", "c/dog/5.jpg"}) {
