@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/base/errors.h"
+#include "core/base/hash.h"
 #include "data/formats/printable.h"
 
 namespace triptych {
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::size_t kPiece = 256 << 10;
 
-/// Bytes of a file by position, one piece held at a time; -1 behind the end.
+/// Bytes of a file by position, one piece held at a time; -1 behind the end. What is read is hashed once, in the order
+/// of the file, however a scan goes back.
 class FileBytes {
  public:
   explicit FileBytes(const InputFile& file) : file_(file) {}
@@ -38,16 +40,38 @@ class FileBytes {
   /// Where the text begins: behind a byte order mark.
   std::int64_t text_begin() { return at(0) == 0xEF && at(1) == 0xBB && at(2) == 0xBF ? 3 : 0; }
 
+  /// xxh64 of the whole file; reads what no scan has read.
+  std::uint64_t hash() {
+    hash_up_to(-1);
+    return hash_.value();
+  }
+
  private:
   void load(std::int64_t position) {
+    if (position > hashed_) hash_up_to(position);
+    read(position);
+  }
+  void read(std::int64_t position) {
     piece_.resize(kPiece);
     piece_.resize(file_.read_at(position, piece_));
     begin_ = position;
+    const auto known = hashed_ - begin_, size = static_cast<std::int64_t>(piece_.size());
+    if (known < 0 || known >= size) return;
+    hash_.add(piece_.data() + known, static_cast<std::size_t>(size - known));
+    hashed_ = begin_ + size;
+  }
+  /// To the end of the file when `position` is negative.
+  void hash_up_to(std::int64_t position) {
+    while (position < 0 || hashed_ < position) {
+      read(hashed_);
+      if (piece_.empty()) return;
+    }
   }
 
   const InputFile& file_;
   std::vector<unsigned char> piece_;
-  std::int64_t begin_ = 0;
+  std::int64_t begin_ = 0, hashed_ = 0;
+  Xxh64 hash_;
 };
 
 using RowVisit = std::function<void(const RowSpan&)>;
@@ -348,18 +372,22 @@ void scan_json(FileBytes& bytes, std::int64_t at, const std::string& path, const
 
 }  // namespace
 
-void scan_rows(const InputFile& file, RowRule rule, const RowVisit& row) {
+std::uint64_t scan_rows(const InputFile& file, RowRule rule, const RowVisit& row) {
   FileBytes bytes(file);
   const auto begin = bytes.text_begin();
   switch (rule.kind) {
     case RowRule::Kind::kLines:
-      return scan_lines(bytes, begin, false, row);
+      scan_lines(bytes, begin, false, row);
+      break;
     case RowRule::Kind::kCsv:
-      return rule.quotes ? scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row)
-                         : scan_unquoted_csv(bytes, begin, row);
+      rule.quotes ? scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row)
+                  : scan_unquoted_csv(bytes, begin, row);
+      break;
     case RowRule::Kind::kJson:
-      return scan_json(bytes, begin, printable(file.path()), row);
+      scan_json(bytes, begin, printable(file.path()), row);
+      break;
   }
+  return bytes.hash();
 }
 
 std::string_view trim_row(std::string_view text, RowRule rule) {

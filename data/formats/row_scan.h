@@ -40,7 +40,8 @@ struct RowSpan {
 /// kLongestRow, or before the file ends) ends where the next line begins with a '{' no further right than its own.
 /// Throws DataError: the file cannot be read, has too many such rows, or an open row of a JSON array
 /// hides others and there is no such line.
-void scan_rows(const InputFile& file, RowRule rule, const std::function<void(const RowSpan&)>& row);
+/// Returns xxh64 of the whole file.
+std::uint64_t scan_rows(const InputFile& file, RowRule rule, const std::function<void(const RowSpan&)>& row);
 
 /// `text` without the line ends, blanks and the one comma or bracket that may stand behind an element.
 std::string_view trim_row(std::string_view text, RowRule rule);
