@@ -207,8 +207,8 @@ std::string read_row(const InputFile& shard, const RowIndex& index, RowRule rule
       shard.read_at(index.begin(row) - before, {reinterpret_cast<unsigned char*>(text.data()), text.size()});
   if (got != text.size()) throw DataError("the file has become shorter since it was indexed");
   const auto trimmed = trim_row(std::string_view(text).substr(static_cast<std::size_t>(before)), rule);
-  const bool moved = (before == 1 && text[0] != '\n') ||
-                     (rule.kind == RowRule::Kind::kLines && trimmed.find('\n') != std::string_view::npos);
+  const bool one_line = rule.kind == RowRule::Kind::kLines || rule.kind == RowRule::Kind::kFilledLines;
+  const bool moved = (before == 1 && text[0] != '\n') || (one_line && trimmed.find('\n') != std::string_view::npos);
   if (moved) {
     throw DataError(
         "the file has changed since it was indexed, no row begins here; remove its .tidx file to have it "

@@ -379,6 +379,9 @@ std::uint64_t scan_rows(const InputFile& file, RowRule rule, const RowVisit& row
     case RowRule::Kind::kLines:
       scan_lines(bytes, begin, false, row);
       break;
+    case RowRule::Kind::kFilledLines:
+      scan_lines(bytes, begin, true, row);
+      break;
     case RowRule::Kind::kCsv:
       rule.quotes ? scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row)
                   : scan_unquoted_csv(bytes, begin, row);
@@ -395,7 +398,11 @@ std::string_view trim_row(std::string_view text, RowRule rule) {
   const auto trim = [&](std::string_view bytes) {
     while (!text.empty() && bytes.find(text.back()) != std::string_view::npos) text.remove_suffix(1);
   };
-  if (line) {
+  if (rule.kind == RowRule::Kind::kFilledLines) {  // blank lines behind the row too, but not the blanks of its own
+    const auto last = text.find_last_not_of(" \t\r\n");
+    if (last != std::string_view::npos) text = text.substr(0, text.find('\n', last));
+    if (text.ends_with('\r')) text.remove_suffix(1);
+  } else if (line) {
     if (text.ends_with('\n')) text.remove_suffix(1);
     if (text.ends_with('\r')) text.remove_suffix(1);
   } else if (rule.kind == RowRule::Kind::kCsv) {

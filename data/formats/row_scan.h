@@ -13,9 +13,10 @@ namespace triptych {
 /// How rows are told apart. The numbers are stored in index files.
 struct RowRule {
   enum class Kind : std::uint8_t {
-    kLines = 1,  ///< every line, empty ones too: row i is line i + 1
-    kCsv = 2,    ///< RFC 4180: a newline between quotes ends no row; empty lines are no rows
-    kJson = 3,   ///< the elements of an array when the file begins with '[', lines that are not blank otherwise
+    kLines = 1,        ///< every line, empty ones too: row i is line i + 1
+    kCsv = 2,          ///< RFC 4180: a newline between quotes ends no row; empty lines are no rows
+    kJson = 3,         ///< the elements of an array when the file begins with '[', lines that are not blank otherwise
+    kFilledLines = 4,  ///< lines that are not blank
   };
   Kind kind = Kind::kLines;
   char delimiter = ',';  ///< kCsv

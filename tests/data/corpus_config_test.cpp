@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"label_key_of_folder", "format: image_folder, path: a, label_key: b",
              "is not used by format image_folder, only by webdataset, unicl_tsv, csv, json"},
         Case{"caption_keys_of_zip", "format: zip_map, path: a, map: b, caption_keys: [c]",
-             "is not used by format zip_map"},
+             "corpora.0.caption_keys: is not used by format zip_map: the columns of a map have no names"},
         Case{"index_dir", "path: a.tar, index_dir: b", "accepted"},
         Case{"index_dir_of_folder", "format: image_folder, path: a, index_dir: b",
              "corpora.0.index_dir: is not used by format image_folder, only by formats with index files"},
