@@ -76,7 +76,13 @@ void CorpusConfig::validate() const {
   check_use(format, "images", !images.empty(), format == "unicl_tsv", "unicl_tsv");
   check_use(format, "map", !map.empty(), format == "zip_map", "zip_map");
   check_use(format, "delimiter", !delimiter.empty(), format == "csv", "csv");
+  check_use(format, "quotes", quotes != "rfc4180", format == "csv", "csv");
   check_use(format, "image_key", !image_key.empty(), !own.image_key.empty(), users_of(&Defaults::image_key));
+  if (format == "zip_map" && !caption_keys.empty()) {
+    throw FieldError("caption_keys",
+                     "is not used by format zip_map: the columns of a map have no names, and all behind the first are "
+                     "captions; leave it out");
+  }
   check_use(format, "caption_keys", !caption_keys.empty(), !own.caption_key.empty(), users_of(&Defaults::caption_key));
   check_use(format, "label_key", !label_key.empty(), !own.label_key.empty(), users_of(&Defaults::label_key));
   check_use(format, "index_dir", !index_dir.empty(), uses_index(), "formats with index files");

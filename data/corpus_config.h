@@ -19,6 +19,7 @@ struct CorpusConfig {
   std::string class_names;
   std::string label_key;
   std::string delimiter;
+  std::string quotes = "rfc4180";
   double max_records = 0;
   double weight = 1;
   std::string index_dir;
@@ -53,6 +54,10 @@ struct CorpusConfig {
         "image_label: member or JSON key (webdataset, an index), column (csv) or key (json, unicl_tsv) that holds the "
         "class; empty: what docs/data_formats.md names");
     field("delimiter", c.delimiter, "csv: the byte between columns; empty: a comma; \"\\t\": a tab");
+    field("quotes", c.quotes,
+          "csv: rfc4180: a field in double quotes may hold delimiters and line ends; none: a quote is a character as "
+          "any other, for files that were written without quoting",
+          one_of({"rfc4180", "none"}));
     field("max_records", c.max_records,
           "use only this many records (1: a single one), or below 1 this share of them, evenly spread over the corpus; "
           "0: all",

@@ -15,7 +15,7 @@ std::string take_quoted(std::string_view& rest, std::size_t column) {
   std::string field;
   while (true) {
     const auto quote = rest.find('"');
-    if (quote == std::string_view::npos) fail(column, "a quote is never closed");
+    if (quote == std::string_view::npos) fail(column, "a quote is never closed; quotes: none takes quotes as text");
     field += rest.substr(0, quote);
     rest.remove_prefix(quote + 1);
     if (!rest.starts_with('"')) return field;
@@ -26,10 +26,10 @@ std::string take_quoted(std::string_view& rest, std::size_t column) {
 
 }  // namespace
 
-std::vector<std::string> split_csv_row(std::string_view row, char delimiter) {
+std::vector<std::string> split_csv_row(std::string_view row, char delimiter, bool quotes) {
   std::vector<std::string> fields;
   while (true) {
-    if (row.starts_with('"')) {
+    if (quotes && row.starts_with('"')) {
       row.remove_prefix(1);
       fields.push_back(take_quoted(row, fields.size() + 1));
       if (!row.empty() && row[0] != delimiter) fail(fields.size(), "text stands behind a closing quote");

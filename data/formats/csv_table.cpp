@@ -44,6 +44,7 @@ class CsvTable : public TableFormat {
   explicit CsvTable(const CorpusConfig& config)
       : config_(config), tables_(list_files("path", config.path)), columns_(tables_.size()) {
     if (!config.delimiter.empty()) rule_.delimiter = config.delimiter[0];
+    rule_.quotes = config.quotes == "rfc4180";
   }
 
   const std::vector<std::string>& tables() const override { return tables_; }
@@ -70,7 +71,7 @@ class CsvTable : public TableFormat {
 
   TableRow parse(std::size_t shard, std::string_view row) const override {
     const auto& columns = columns_[shard];
-    auto fields = split_csv_row(row, rule_.delimiter);
+    auto fields = split_csv_row(row, rule_.delimiter, rule_.quotes);
     if (fields.size() != columns.count) {
       throw DataError("the row has " + std::to_string(fields.size()) + " columns, the header " +
                       std::to_string(columns.count));
@@ -108,12 +109,12 @@ class CsvTable : public TableFormat {
   std::vector<std::string> split_header(std::string_view text, const std::string& path) const {
     bool quoted = false;
     std::size_t end = 0;
-    for (; end < text.size() && (quoted || text[end] != '\n'); ++end) quoted ^= text[end] == '"';
+    for (; end < text.size() && (quoted || text[end] != '\n'); ++end) quoted ^= rule_.quotes && text[end] == '"';
     if (end == text.size() && static_cast<std::int64_t>(end) >= kLongestHeader) {
       fail(path, "the header is longer than 64 KiB; is this a CSV file?");
     }
     try {
-      auto header = split_csv_row(trim_row(text.substr(0, end), rule_), rule_.delimiter);
+      auto header = split_csv_row(trim_row(text.substr(0, end), rule_), rule_.delimiter, rule_.quotes);
       if (header == std::vector<std::string>{""}) fail(path, "is empty; a header row with the columns is expected");
       return header;
     } catch (const DataError& error) {

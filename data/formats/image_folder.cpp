@@ -25,10 +25,18 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kLargestImage = 256 << 20, kLargestText = 1 << 20, kRunOfFiles = 16;
 
-bool is_picture(const fs::path& path) {
-  auto extension = path.extension().string();
-  for (auto& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
+enum class FileType { kPicture, kUnreadPicture, kOther };
+
+/// By the ending, in any case.
+FileType type_of(const fs::path& path) {
+  constexpr std::string_view kRead[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"};
+  constexpr std::string_view kUnread[] = {".gif",  ".bmp",  ".tif", ".tiff", ".heic", ".heif",
+                                          ".avif", ".apng", ".jp2", ".jxl",  ".ppm",  ".svg"};
+  auto ending = path.extension().string();
+  for (auto& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (std::find(std::begin(kRead), std::end(kRead), ending) != std::end(kRead)) return FileType::kPicture;
+  const bool unread = std::find(std::begin(kUnread), std::end(kUnread), ending) != std::end(kUnread);
+  return unread ? FileType::kUnreadPicture : FileType::kOther;
 }
 
 bool hidden(const fs::path& path) {
@@ -49,12 +57,26 @@ bool leads_back(const fs::directory_entry& entry, const fs::path& root) {
   return rest_of_to == to.end() || rest_of_from == from.end();
 }
 
-/// Links that are not followed although others like them are.
-struct PassedOver {
-  std::int64_t links = 0;
+/// Files of one sort that somebody may miss.
+struct Skipped {
+  std::int64_t count = 0;
   std::string first;
   void add(const fs::path& path) {
-    if (links++ == 0) first = path.string();
+    if (count++ == 0) first = path.string();
+  }
+  void warn(const std::string& corpus, const std::string& what) const {
+    if (count == 0) return;
+    log_warning("corpus " + printable(corpus) + ": passed over " + std::to_string(count) + " " + what +
+                "; the first is " + printable(first));
+  }
+};
+
+/// What is not read although others like it are.
+struct PassedOver {
+  Skipped links, pictures;
+  void warn(const std::string& corpus) const {
+    links.warn(corpus, "links that lead nowhere or to a folder above them, or into the corpus itself");
+    pictures.warn(corpus, "pictures of formats that are not read (JPEG, PNG and WebP are)");
   }
 };
 
@@ -66,10 +88,23 @@ void append_pictures(const fs::path& folder, const fs::path& root, PassedOver& p
     if (hidden(entry->path())) {
       if (entry->is_directory()) entry.disable_recursion_pending();
     } else if (dangling(*entry)) {
-      passed_over.add(entry->path());
-    } else if (entry->is_regular_file() && is_picture(entry->path())) {
-      files.push_back(entry->path().lexically_relative(root).string());
+      passed_over.links.add(entry->path());
+    } else if (entry->is_regular_file()) {
+      const auto type = type_of(entry->path());
+      if (type == FileType::kPicture) files.push_back(entry->path().lexically_relative(root).string());
+      if (type == FileType::kUnreadPicture) passed_over.pictures.add(entry->path());
     }
+  }
+}
+
+/// The text of a file; nothing when there is none. Throws DataError: it is there and cannot be read.
+std::string text_if_there(const fs::path& path) {
+  try {
+    return InputFile(path.string()).read_all(kLargestText);
+  } catch (const DataError&) {
+    std::error_code ignored;
+    if (fs::status(path, ignored).type() == fs::file_type::not_found) return {};
+    throw;
   }
 }
 
@@ -84,14 +119,11 @@ class ImageFolder : public Corpus {
     } catch (const fs::filesystem_error& error) {
       throw ConfigError("path: " + printable(error.what()));
     }
-    if (passed_over_.links > 0) {
-      log_warning("corpus " + printable(config.name) + ": passed over " + std::to_string(passed_over_.links) +
-                  " links that lead nowhere or to a folder above them, or into the corpus itself; the first is " +
-                  printable(passed_over_.first));
-    }
+    passed_over_.warn(config.name);
     ends_.shrink_to_fit();
     if (size() == 0)
-      throw ConfigError("path: '" + printable(config.path) + "' holds no .jpg, .jpeg, .png or .webp file");
+      throw ConfigError("path: '" + printable(config.path) +
+                        "' holds no .jpg (.jpeg, .jpe, .jfif), .png or .webp file");
     for (std::int64_t first = 0; first < size(); first += kRunOfFiles) {
       spans_.push_back({first, std::min(kRunOfFiles, size() - first)});
     }
@@ -124,10 +156,13 @@ class ImageFolder : public Corpus {
       record.image.assign(bytes.begin(), bytes.end());
       if (config_.kind == "image_text") {
         for (const auto& extension : config_.captions_at()) {
-          const auto text = InputFile(fs::path(path).replace_extension(extension).string()).read_all(kLargestText);
+          const auto text = text_if_there(fs::path(path).replace_extension(extension));
           if (!is_empty_caption(text)) record.captions.push_back(clean_caption(text));
         }
-        if (record.captions.empty()) throw DataError("no caption: " + join(config_.captions_at(), ", ") + " empty");
+        if (record.captions.empty()) {
+          throw DataError("no caption: the files " + join(config_.captions_at(), ", ") +
+                          " beside the picture are absent or empty");
+        }
       } else {
         record.label = run_of(index).label;
       }
@@ -154,7 +189,7 @@ class ImageFolder : public Corpus {
         const bool linked = !hidden(entry.path()) && entry.is_symlink() && !dangling(entry) && entry.is_directory();
         if (!linked) continue;
         if (leads_back(entry, roots_[root])) {
-          passed_over_.add(entry.path());
+          passed_over_.links.add(entry.path());
         } else {
           append_pictures(entry.path(), roots_[root], passed_over_, files);
         }
@@ -190,11 +225,11 @@ class ImageFolder : public Corpus {
     for (const auto& entry : fs::directory_iterator(root)) {
       if (hidden(entry.path())) continue;
       if (dangling(entry) || (entry.is_directory() && leads_back(entry, root))) {
-        passed_over_.add(entry.path());
+        passed_over_.links.add(entry.path());
         continue;
       }
       if (entry.is_directory()) folders.push_back(entry.path().filename().string());
-      if (entry.is_regular_file() && is_picture(entry.path())) {
+      if (entry.is_regular_file() && type_of(entry.path()) == FileType::kPicture) {
         throw ConfigError("path: " + printable(entry.path().string()) +
                           " lies in no class folder; image_label expects path/CLASS/picture");
       }
@@ -207,7 +242,7 @@ class ImageFolder : public Corpus {
   void name_classes(const std::vector<std::string>& folders) {
     if (!config_.class_names.empty()) {
       class_names_ = read_class_names(config_.class_names);
-      if (class_names_.size() == folders.size()) return;
+      if (class_names_.size() == folders.size()) return check_order(folders);
       throw ConfigError("class_names: " + printable(config_.class_names) + " has " +
                         std::to_string(class_names_.size()) + " lines for " + std::to_string(folders.size()) +
                         " class folders; one line for each folder in sorted order is expected");
@@ -223,6 +258,29 @@ class ImageFolder : public Corpus {
       auto name = folder;
       std::replace(name.begin(), name.end(), '_', ' ');
       class_names_.push_back({name});
+    }
+  }
+
+  /// A list in another order than the folders would swap labels: a line may give its folder any names, but not the
+  /// name of another folder instead of its own.
+  void check_order(const std::vector<std::string>& folders) const {
+    std::unordered_map<std::string, std::size_t> folder_of;  // by normalised name; of equal ones the first
+    for (std::size_t i = 0; i < folders.size(); ++i) folder_of.try_emplace(normalized_name(folders[i]), i);
+    for (std::size_t i = 0; i < folders.size(); ++i) {
+      const auto own = normalized_name(folders[i]);
+      const auto& names = class_names_[i];
+      const auto is_own = [&](const std::string& name) { return normalized_name(name) == own; };
+      if (std::any_of(names.begin(), names.end(), is_own)) continue;
+      for (const auto& name : names) {
+        const auto other = folder_of.find(normalized_name(name));
+        if (other == folder_of.end()) continue;
+        throw ConfigError("class_names: " + printable(config_.class_names) + ":" + std::to_string(i + 1) + ": got '" +
+                          printable(name) + "', the name of folder '" + printable(folders[other->second]) +
+                          "'; expected a name of folder '" + printable(folders[i]) + "', which is number " +
+                          std::to_string(i + 1) +
+                          " in sorted order; bring the lines into the order of the folders, or leave class_names out "
+                          "where the folders' own names will do");
+      }
     }
   }
 

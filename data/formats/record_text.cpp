@@ -49,6 +49,78 @@ bool nested_deeper(std::string_view json, int levels) {
   return false;
 }
 
+/// The values that Python's json.dumps writes for numbers that are none, and JSON does not have.
+constexpr std::string_view kNoNumbers[] = {"NaN", "Infinity", "-Infinity"};
+
+/// A copy of JSON text in which such values, outside strings, are null.
+class NullsForNoNumbers {
+ public:
+  explicit NullsForNoNumbers(std::string_view json) {
+    bool in_string = false;
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      const auto length = in_string ? 0 : no_number_at(json, i);
+      if (length > 0) {
+        text_ += "null";
+        replaced_.push_back({text_.size(), 4 - static_cast<std::ptrdiff_t>(length)});
+        i += length - 1;
+        continue;
+      }
+      text_ += json[i];
+      const bool escape = in_string && json[i] == '\\' && i + 1 < json.size();
+      if (escape) text_ += json[++i];
+      if (!escape && json[i] == '"') in_string = !in_string;
+    }
+  }
+
+  bool any() const { return !replaced_.empty(); }
+  const std::string& text() const { return text_; }
+  /// Where byte `byte` of text() stands in the source, both from 1.
+  std::size_t source_byte(std::size_t byte) const {
+    auto at = static_cast<std::ptrdiff_t>(byte);
+    for (const auto& one : replaced_) at -= one.end < byte ? one.grown_by : 0;
+    return static_cast<std::size_t>(at);
+  }
+
+ private:
+  struct Replaced {
+    std::size_t end;  ///< in text_
+    std::ptrdiff_t grown_by;
+  };
+
+  /// The length of the value at `i` if it is one of them and stands where a value may; 0 otherwise.
+  static std::size_t no_number_at(std::string_view json, std::size_t i) {
+    constexpr std::string_view kBefore = ":,[ \t\r\n", kBehind = ",]} \t\r\n";
+    if (i > 0 && kBefore.find(json[i - 1]) == std::string_view::npos) return 0;
+    for (const auto word : kNoNumbers) {
+      const auto end = i + word.size();
+      const bool ends = end >= json.size() || kBehind.find(json[end]) != std::string_view::npos;
+      if (ends && json.substr(i).starts_with(word)) return word.size();
+    }
+    return 0;
+  }
+
+  std::string text_;
+  std::vector<Replaced> replaced_;
+};
+
+[[noreturn]] void bad_json(const std::string& what, std::size_t byte) {
+  throw DataError(what + " cannot be parsed as JSON: wrong at its byte " + std::to_string(byte));
+}
+
+[[noreturn]] void too_large_number(const std::string& what) {
+  throw DataError(what + " cannot be parsed as JSON: it has a number that is too large");
+}
+
+nlohmann::json parse_with_nulls(const NullsForNoNumbers& mended, const std::string& what) {
+  try {
+    return nlohmann::json::parse(mended.text());
+  } catch (const nlohmann::json::parse_error& error) {
+    bad_json(what, mended.source_byte(error.byte));
+  } catch (const nlohmann::json::exception&) {
+    too_large_number(what);
+  }
+}
+
 }  // namespace
 
 bool is_empty_caption(std::string_view text) {
@@ -113,9 +185,11 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
-    throw DataError(what + " cannot be parsed as JSON: wrong at its byte " + std::to_string(error.byte));
+    const NullsForNoNumbers mended(text);
+    if (!mended.any()) bad_json(what, error.byte);
+    return parse_with_nulls(mended, what);
   } catch (const nlohmann::json::exception&) {
-    throw DataError(what + " cannot be parsed as JSON: it has a number that is too large");
+    too_large_number(what);
   }
 }
 
@@ -137,6 +211,7 @@ std::int64_t parse_label(std::string_view text, std::int64_t classes) {
 std::int64_t json_label(const nlohmann::json& object, const std::string& key, std::int64_t classes) {
   const auto found = object.find(key);
   if (found == object.end()) throw DataError("neither a ." + key + " member nor a JSON key '" + key + "'");
+  if (found->is_null()) throw DataError("JSON key '" + key + "' is null");
   if (found->is_string()) return parse_label(found->get_ref<const std::string&>(), classes);
   // Not written out: nlohmann does so recursively.
   if (found->is_structured()) {
@@ -150,6 +225,7 @@ std::int64_t json_label(const nlohmann::json& object, const std::string& key, st
 std::string json_label_text(const nlohmann::json& object, const std::string& key) {
   const auto found = object.find(key);
   if (found == object.end()) throw DataError("there is no key '" + key + "'");
+  if (found->is_null()) throw DataError("key '" + key + "' is null");
   if (found->is_string()) return clean_label(found->get_ref<const std::string&>());
   if (found->is_number_integer()) return found->dump();
   throw DataError("key '" + key + "' is neither the name of a class nor a whole number");

@@ -30,7 +30,8 @@ std::vector<std::string> json_captions(const nlohmann::json& object, const std::
 /// The captions under all of `keys`, in their order. Throws DataError: nothing is left, and as json_captions does.
 std::vector<std::string> all_captions(const nlohmann::json& object, const std::vector<std::string>& keys);
 
-/// Parses one JSON value; `what` names it in errors. Throws DataError: no JSON (with the byte, from 1), or nested
+/// Parses one JSON value; `what` names it in errors. NaN, Infinity and -Infinity, which Python's json.dumps writes, are
+/// null. Throws DataError: no JSON (with the byte, from 1), or nested
 /// deeper than kDeepestJson, which is found before a value is built.
 nlohmann::json parse_json(std::string_view text, const std::string& what);
 

@@ -13,7 +13,7 @@ namespace triptych {
 namespace {
 
 constexpr char kRowMagic[8] = {'T', 'R', 'I', 'P', 'T', 'R', 'O', 'W'};
-constexpr std::uint32_t kRowVersion = 1;
+constexpr std::uint32_t kRowVersion = 2;
 constexpr std::int64_t kRowsALine = 256;  // rows between two line numbers
 constexpr std::size_t kMostLabelBytes = 64 << 20;
 
@@ -28,9 +28,17 @@ struct RowIndexHeader {
   std::uint64_t rows;
   std::uint64_t label_bytes;
   std::uint64_t settings;
-  std::uint64_t checksum;  ///< xxh64 of the whole file with this field zero
+  std::uint64_t content_hash;  ///< xxh64 of the whole shard
+  std::int64_t modified;       ///< of the shard, in ns since 1970
+  std::uint64_t checksum;      ///< xxh64 of the whole file with this field zero
 };
-static_assert(sizeof(RowIndexHeader) == 64);
+static_assert(sizeof(RowIndexHeader) == 80);
+
+RowIndexHeader header_of(std::span<const unsigned char> index) {
+  RowIndexHeader header;
+  std::memcpy(&header, index.data(), sizeof(header));
+  return header;
+}
 
 /// The different labels of a shard; rows that have none are bad records when they are read.
 class LabelSet {
@@ -75,7 +83,7 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
   std::vector<std::uint64_t> begins, lines;
   LabelSet found(shard, rule, labels);
   std::int64_t end = 0, header_rows = rule.kind == RowRule::Kind::kCsv ? 1 : 0;
-  scan_rows(shard, rule, [&](const RowSpan& row) {
+  const auto content_hash = scan_rows(shard, rule, [&](const RowSpan& row) {
     if (begins.size() % kRowsALine == 0) lines.push_back(static_cast<std::uint64_t>(row.line));
     begins.push_back(static_cast<std::uint64_t>(row.begin));
     if (static_cast<std::int64_t>(begins.size()) > header_rows) found.add(row);
@@ -93,6 +101,8 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
   header.rows = rows;
   header.label_bytes = names.size();
   header.settings = labels.settings;
+  header.content_hash = content_hash;
+  header.modified = shard.modified();
   names.resize(padded8(names.size()));
   const auto bytes = std::make_shared<std::vector<unsigned char>>();
   const auto append = [&](const void* data, std::size_t size) {
@@ -114,14 +124,15 @@ RowIndex RowIndex::build(const InputFile& shard, RowRule rule, const LabelOfRow&
 std::optional<RowIndex> RowIndex::view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
                                        const InputFile& shard, std::uint64_t shard_hash, RowRule rule,
                                        const LabelOfRow& labels) {
-  RowIndexHeader header;
-  if (bytes.size() < sizeof(header)) return std::nullopt;
-  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (bytes.size() < sizeof(RowIndexHeader)) return std::nullopt;
+  const auto header = header_of(bytes);
   if (std::memcmp(header.magic, kRowMagic, sizeof(kRowMagic)) != 0 || header.version != kRowVersion)
     return std::nullopt;
   if (header.rule != rule.number() || header.settings != labels.settings) return std::nullopt;
   if (header.shard_size != static_cast<std::uint64_t>(shard.size()) || header.shard_hash != shard_hash)
     return std::nullopt;
+  // Reading the shard tells whether it was edited or only copied.
+  if (header.modified != shard.modified()) return std::nullopt;
   const std::uint64_t limit = bytes.size();  // each count is checked before it is multiplied
   if (header.rows >= limit || header.label_bytes >= limit) return std::nullopt;
   const auto line_count = (header.rows + kRowsALine - 1) / kRowsALine;
@@ -159,13 +170,13 @@ std::int64_t RowIndex::line(const InputFile& shard, std::int64_t row) const {
 }
 
 std::int64_t RowIndex::shard_size() const {
-  RowIndexHeader header;
-  std::memcpy(&header, bytes_.data(), sizeof(header));
-  return static_cast<std::int64_t>(header.shard_size);
+  return static_cast<std::int64_t>(header_of(bytes_).shard_size);
 }
 
 std::uint64_t RowIndex::fingerprint() const {
-  return xxh64(bytes_.data(), bytes_.size());
+  const auto header = header_of(bytes_);
+  const std::uint64_t parts[] = {header.rule, header.shard_size, header.content_hash, header.rows, header.settings};
+  return xxh64(parts, sizeof(parts));
 }
 
 Opened<RowIndex> open_row_index(const InputFile& shard, const std::string& index_dir, RowRule rule,
@@ -196,8 +207,8 @@ std::string read_row(const InputFile& shard, const RowIndex& index, RowRule rule
       shard.read_at(index.begin(row) - before, {reinterpret_cast<unsigned char*>(text.data()), text.size()});
   if (got != text.size()) throw DataError("the file has become shorter since it was indexed");
   const auto trimmed = trim_row(std::string_view(text).substr(static_cast<std::size_t>(before)), rule);
-  const bool moved = (before == 1 && text[0] != '\n') ||
-                     (rule.kind == RowRule::Kind::kLines && trimmed.find('\n') != std::string_view::npos);
+  const bool one_line = rule.kind == RowRule::Kind::kLines || rule.kind == RowRule::Kind::kFilledLines;
+  const bool moved = (before == 1 && text[0] != '\n') || (one_line && trimmed.find('\n') != std::string_view::npos);
   if (moved) {
     throw DataError(
         "the file has changed since it was indexed, no row begins here; remove its .tidx file to have it "

@@ -27,7 +27,8 @@ class RowIndex {
   /// Reads the whole shard once. Throws DataError: unreadable, more than kMostLabels different labels.
   static RowIndex build(const InputFile& shard, RowRule rule, const LabelOfRow& labels);
   /// The bytes of an index file, which `owner` keeps alive (8-byte aligned). Nothing when they are not an index of this
-  /// version, damaged, of other settings, or of another shard than the one with this content hash.
+  /// version, damaged, of other settings, of a shard that was written at another time, or of another one than the one
+  /// with this hash (of its ends).
   static std::optional<RowIndex> view(std::span<const unsigned char> bytes, std::shared_ptr<const void> owner,
                                       const InputFile& shard, std::uint64_t shard_hash, RowRule rule,
                                       const LabelOfRow& labels);
@@ -43,6 +44,7 @@ class RowIndex {
   /// Different labels of all rows, sorted by bytes; empty when they were not collected.
   const std::vector<std::string>& labels() const { return labels_; }
   std::int64_t shard_size() const;
+  /// Of every byte of the shard and of how it is read; the same for a copy.
   std::uint64_t fingerprint() const;
   std::span<const unsigned char> bytes() const { return bytes_; }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/base/errors.h"
+#include "core/base/hash.h"
 #include "data/formats/printable.h"
 
 namespace triptych {
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::size_t kPiece = 256 << 10;
 
-/// Bytes of a file by position, one piece held at a time; -1 behind the end.
+/// Bytes of a file by position, one piece held at a time; -1 behind the end. What is read is hashed once, in the order
+/// of the file, however a scan goes back.
 class FileBytes {
  public:
   explicit FileBytes(const InputFile& file) : file_(file) {}
@@ -38,16 +40,38 @@ class FileBytes {
   /// Where the text begins: behind a byte order mark.
   std::int64_t text_begin() { return at(0) == 0xEF && at(1) == 0xBB && at(2) == 0xBF ? 3 : 0; }
 
+  /// xxh64 of the whole file; reads what no scan has read.
+  std::uint64_t hash() {
+    hash_up_to(-1);
+    return hash_.value();
+  }
+
  private:
   void load(std::int64_t position) {
+    if (position > hashed_) hash_up_to(position);
+    read(position);
+  }
+  void read(std::int64_t position) {
     piece_.resize(kPiece);
     piece_.resize(file_.read_at(position, piece_));
     begin_ = position;
+    const auto known = hashed_ - begin_, size = static_cast<std::int64_t>(piece_.size());
+    if (known < 0 || known >= size) return;
+    hash_.add(piece_.data() + known, static_cast<std::size_t>(size - known));
+    hashed_ = begin_ + size;
+  }
+  /// To the end of the file when `position` is negative.
+  void hash_up_to(std::int64_t position) {
+    while (position < 0 || hashed_ < position) {
+      read(hashed_);
+      if (piece_.empty()) return;
+    }
   }
 
   const InputFile& file_;
   std::vector<unsigned char> piece_;
-  std::int64_t begin_ = 0;
+  std::int64_t begin_ = 0, hashed_ = 0;
+  Xxh64 hash_;
 };
 
 using RowVisit = std::function<void(const RowSpan&)>;
@@ -67,49 +91,129 @@ void scan_lines(FileBytes& bytes, std::int64_t at, bool skip_blank, const RowVis
   }
 }
 
-/// A walk over one CSV row.
+/// One CSV row.
 struct CsvRow {
-  std::int64_t end = 0;    ///< behind its newline
-  std::int64_t lines = 0;  ///< that end in it
+  std::int64_t end = 0;      ///< behind its newline
+  std::int64_t lines = 0;    ///< that end in it
+  std::int64_t columns = 0;  ///< as its quotes have it
+  std::int64_t walked = 0;   ///< bytes, also where an open quote ends it earlier
   bool open_quote = false;
 };
 
-CsvRow walk_csv_row(FileBytes& bytes, std::int64_t begin, char delimiter) {
-  bool quoted = false, field_begins = true;
-  std::int64_t lines = 0, first_line_end = -1;
-  for (auto at = begin;; ++at) {
-    const int byte = bytes.at(at);
-    const bool endless = quoted && (byte < 0 || at - begin > kLongestQuotedRow);
-    if (endless) return {first_line_end < 0 ? at : first_line_end, first_line_end < 0 ? 0 : 1, true};
-    if (byte < 0) return {at, lines, false};
-    if (byte == '\n') {
-      ++lines;
-      if (!quoted) return {at + 1, lines, false};
-      if (first_line_end < 0) first_line_end = at + 1;
+/// A walk over one CSV row with quotes. A quote that was meant as text takes whole rows into its field, up to the next
+/// quote; such a field is told by its lines, which are rows themselves.
+class CsvWalk {
+ public:
+  /// `columns`: of the header; 0: this row is the header.
+  CsvWalk(FileBytes& bytes, std::int64_t begin, char delimiter, std::int64_t columns)
+      : bytes_(bytes), begin_(begin), delimiter_(static_cast<unsigned char>(delimiter)), columns_(columns) {}
+
+  CsvRow run() {
+    for (at_ = begin_;; ++at_) {
+      const int byte = bytes_.at(at_);
+      const bool endless = quoted_ && (byte < 0 || at_ - begin_ > kLongestQuotedRow);
+      if (endless) return open_row();
+      const bool line_ends = byte == '\n';
+      if (!quoted_ && (line_ends || byte < 0)) return holds_rows() ? open_row() : whole_row(line_ends ? 1 : 0);
+      if (line_ends) end_line();
+      if (byte == delimiter_) ++line_columns_;
+      step(byte);
+      if (text_behind_quote_) return open_row();
     }
-    if (quoted) {
-      const bool escaped = byte == '"' && bytes.at(at + 1) == '"';
-      if (escaped) ++at;
-      quoted = byte != '"' || escaped;
+  }
+
+ private:
+  void step(int byte) {
+    if (!quoted_) {
+      quoted_ = byte == '"' && field_begins_;
+      field_begins_ = byte == delimiter_;
+      if (field_begins_) ++found_;
+    } else if (byte == '"' && bytes_.at(at_ + 1) == '"') {
+      ++at_;
+    } else if (byte == '"') {
+      quoted_ = false;
+      text_behind_quote_ = lines_ > 0 && columns_ > 0 && !field_ends_at(at_ + 1);
+    }
+  }
+
+  bool field_ends_at(std::int64_t at) {
+    const int byte = bytes_.at(at);
+    return byte < 0 || byte == '\n' || byte == delimiter_ || (byte == '\r' && bytes_.at(at + 1) == '\n');
+  }
+
+  void end_line() {
+    if (lines_++ == 0) {
+      first_line_end_ = at_ + 1;
+      first_fits_ = line_columns_ == columns_;
     } else {
-      quoted = byte == '"' && field_begins;
-      field_begins = byte == static_cast<unsigned char>(delimiter);
+      ++inner_lines_;
+      inner_fits_ += line_columns_ == columns_;
     }
+    line_columns_ = 1;
+  }
+
+  /// By delimiters alone the first line and the last one are rows, and most of those between them. Lines of a caption
+  /// are not: its first or last one lacks the other columns.
+  bool holds_rows() const {
+    return columns_ >= 2 && first_fits_ && inner_fits_ > 0 && 2 * inner_fits_ >= inner_lines_ &&
+           line_columns_ == columns_;
+  }
+
+  /// Ends here, with a newline or with the file.
+  CsvRow whole_row(int newline) const { return {at_ + newline, lines_ + newline, found_, at_ - begin_, false}; }
+  CsvRow open_row() const {
+    return {lines_ == 0 ? at_ : first_line_end_, lines_ == 0 ? 0 : 1, found_, at_ - begin_, true};
+  }
+
+  FileBytes& bytes_;
+  const std::int64_t begin_;
+  const int delimiter_;
+  const std::int64_t columns_;
+  std::int64_t at_ = 0, lines_ = 0, first_line_end_ = 0, found_ = 1;
+  std::int64_t line_columns_ = 1, inner_lines_ = 0, inner_fits_ = 0;  // by delimiters, quoted or not
+  bool quoted_ = false, field_begins_ = true, first_fits_ = false, text_behind_quote_ = false;
+};
+
+/// The rows of a file that a quote leaves open. Their lines are walked again, so there is a limit; and where there are
+/// many, the quotes are hardly meant as such.
+struct OpenQuotes {
+  std::int64_t rows = 0, bytes = 0;
+  bool too_many(std::int64_t of_rows) const {
+    return rows > kMostOpenRows && (10 * rows > of_rows || bytes > kMostOpenRows * kLongestQuotedRow);
+  }
+};
+
+void scan_csv(FileBytes& bytes, std::int64_t at, char delimiter, const std::string& path, const RowVisit& row) {
+  std::int64_t line = 1, rows = 0, columns = 0;
+  OpenQuotes open;
+  while (bytes.at(at) >= 0) {
+    const bool blank = bytes.at(at) == '\n' || (bytes.at(at) == '\r' && bytes.at(at + 1) == '\n');
+    const auto walked = CsvWalk(bytes, at, delimiter, columns).run();
+    if (!blank) ++rows;
+    if (walked.open_quote) {
+      ++open.rows;
+      open.bytes += walked.walked;
+    }
+    if (walked.open_quote && open.too_many(rows)) {
+      throw DataError(
+          path + ":" + std::to_string(line) + ": more than " + std::to_string(kMostOpenRows) +
+          " rows have a quote that is never closed; is this CSV with quotes by RFC 4180? If quotes are text "
+          "in it, set quotes: none");
+    }
+    if (!blank) row({at, walked.end, line});
+    if (!blank && columns == 0) columns = walked.columns;
+    line += walked.lines;
+    at = walked.end;
   }
 }
 
-void scan_csv(FileBytes& bytes, std::int64_t at, char delimiter, const std::string& path, const RowVisit& row) {
-  std::int64_t line = 1, open_quotes = 0;
-  while (bytes.at(at) >= 0) {
+/// CSV without quotes: lines that are not empty.
+void scan_unquoted_csv(FileBytes& bytes, std::int64_t at, const RowVisit& row) {
+  for (std::int64_t line = 1; bytes.at(at) >= 0; ++line) {
     const bool blank = bytes.at(at) == '\n' || (bytes.at(at) == '\r' && bytes.at(at + 1) == '\n');
-    const auto walked = walk_csv_row(bytes, at, delimiter);
-    if (walked.open_quote && ++open_quotes > kMostOpenRows) {
-      throw DataError(path + ":" + std::to_string(line) + ": more than " + std::to_string(kMostOpenRows) +
-                      " rows have a quote that is never closed; is this CSV with quotes by RFC 4180?");
-    }
-    if (!blank) row({at, walked.end, line});
-    line += walked.lines;
-    at = walked.end;
+    const auto end = bytes.behind_newline(at);
+    if (!blank) row({at, end, line});
+    at = end;
   }
 }
 
@@ -268,17 +372,25 @@ void scan_json(FileBytes& bytes, std::int64_t at, const std::string& path, const
 
 }  // namespace
 
-void scan_rows(const InputFile& file, RowRule rule, const RowVisit& row) {
+std::uint64_t scan_rows(const InputFile& file, RowRule rule, const RowVisit& row) {
   FileBytes bytes(file);
   const auto begin = bytes.text_begin();
   switch (rule.kind) {
     case RowRule::Kind::kLines:
-      return scan_lines(bytes, begin, false, row);
+      scan_lines(bytes, begin, false, row);
+      break;
+    case RowRule::Kind::kFilledLines:
+      scan_lines(bytes, begin, true, row);
+      break;
     case RowRule::Kind::kCsv:
-      return scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row);
+      rule.quotes ? scan_csv(bytes, begin, rule.delimiter, printable(file.path()), row)
+                  : scan_unquoted_csv(bytes, begin, row);
+      break;
     case RowRule::Kind::kJson:
-      return scan_json(bytes, begin, printable(file.path()), row);
+      scan_json(bytes, begin, printable(file.path()), row);
+      break;
   }
+  return bytes.hash();
 }
 
 std::string_view trim_row(std::string_view text, RowRule rule) {
@@ -286,7 +398,11 @@ std::string_view trim_row(std::string_view text, RowRule rule) {
   const auto trim = [&](std::string_view bytes) {
     while (!text.empty() && bytes.find(text.back()) != std::string_view::npos) text.remove_suffix(1);
   };
-  if (line) {
+  if (rule.kind == RowRule::Kind::kFilledLines) {  // blank lines behind the row too, but not the blanks of its own
+    const auto last = text.find_last_not_of(" \t\r\n");
+    if (last != std::string_view::npos) text = text.substr(0, text.find('\n', last));
+    if (text.ends_with('\r')) text.remove_suffix(1);
+  } else if (line) {
     if (text.ends_with('\n')) text.remove_suffix(1);
     if (text.ends_with('\r')) text.remove_suffix(1);
   } else if (rule.kind == RowRule::Kind::kCsv) {

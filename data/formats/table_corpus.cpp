@@ -142,7 +142,7 @@ void TableCorpus::open_shards() {
     }
     auto opened = open_row_index(file, config_.index_dir, format_->rule(), labels);
     notes.set(shard, opened);
-    if (config_.index_dir.empty()) format_->table_opened(shard, opened.index);
+    format_->table_opened(shard, opened.index);
     indexes_[shard] = std::move(opened.index);
   });
   notes.report(config_.name, config_.index_dir);

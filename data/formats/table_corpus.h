@@ -33,7 +33,7 @@ class TableFormat {
   /// Called once before any row of the shard is parsed: reads a header, opens what belongs to the shard. Throws
   /// ConfigError or DataError.
   virtual void add_shard(std::size_t shard, const InputFile& file, IndexNotes& notes) = 0;
-  /// Called with the index of a shard's table when files may be written beside it.
+  /// Called with the index of a shard's table.
   virtual void table_opened(std::size_t, const RowIndex&) const {}
   /// Throws DataError with the column or key.
   virtual TableRow parse(std::size_t shard, std::string_view row) const = 0;

@@ -79,23 +79,44 @@ bool lineidx_fits(const std::string& path, const RowIndex& rows) {
   return stands_at(0, first) && stands_at(file.size() - static_cast<std::int64_t>(last.size()), last);
 }
 
+enum class Lineidx { kAbsent, kRight, kWrong };
+
+Lineidx check_lineidx(const std::string& path, const RowIndex& rows) {
+  std::error_code none;
+  if (!std::filesystem::exists(path, none)) return Lineidx::kAbsent;
+  try {
+    return lineidx_fits(path, rows) ? Lineidx::kRight : Lineidx::kWrong;
+  } catch (const DataError&) {  // cannot be read
+    return Lineidx::kWrong;
+  }
+}
+
+std::string lineidx_path(const std::string& shard) {
+  return std::filesystem::path(shard).replace_extension(".lineidx").string();
+}
+
+constexpr const char* kWrongLineidx =
+    " does not hold the byte offsets of its shard (writers that count characters make such files)";
+
 /// Replaces SHARD.lineidx when it is not what the rows say; returns why it could not be written, or nothing.
 std::string mend_lineidx(const std::string& shard, const RowIndex& rows) {
-  const auto path = std::filesystem::path(shard).replace_extension(".lineidx").string();
-  std::error_code none;
-  const bool present = std::filesystem::exists(path, none);
-  try {
-    if (present && lineidx_fits(path, rows)) return {};
-  } catch (const DataError&) {  // cannot be read
-  }
+  const auto path = lineidx_path(shard);
+  const auto found = check_lineidx(path, rows);
+  if (found == Lineidx::kRight) return {};
   const auto text = lineidx_text(rows);
   const auto error = write_index_file(path, {reinterpret_cast<const unsigned char*>(text.data()), text.size()});
-  if (error.empty() && present) {
-    log_warning(printable(path) +
-                " did not hold the byte offsets of its shard (writers that count characters make such files); it was "
-                "written anew");
-  }
+  if (error.empty() && found == Lineidx::kWrong) log_warning(printable(path) + kWrongLineidx + "; it was written anew");
   return error;
+}
+
+/// Where nothing is written beside the shards.
+void warn_of_lineidx(const std::string& shard, const RowIndex& rows) {
+  const auto path = lineidx_path(shard);
+  if (check_lineidx(path, rows) != Lineidx::kWrong) return;
+  log_warning(printable(path) + kWrongLineidx +
+              " and is not used; for other readers have it written anew: run `triptych data index` once with an entry "
+              "that has no "
+              "index_dir");
 }
 
 class UniclTsv : public TableFormat {
@@ -118,11 +139,11 @@ class UniclTsv : public TableFormat {
     const InputFile images(images_[shard]);
     auto opened = open_row_index(images, config_.index_dir, kLines);
     notes.set(shard, opened);
-    if (config_.index_dir.empty()) mend(images.path(), opened.index);
+    see_to_lineidx(images.path(), opened.index);
     image_rows_[shard] = std::move(opened.index);
   }
 
-  void table_opened(std::size_t shard, const RowIndex& rows) const override { mend(texts_[shard], rows); }
+  void table_opened(std::size_t shard, const RowIndex& rows) const override { see_to_lineidx(texts_[shard], rows); }
 
   TableRow parse(std::size_t, std::string_view row) const override {
     const auto [id, json] = split_pair(row, "text");
@@ -174,8 +195,10 @@ class UniclTsv : public TableFormat {
     return other ? "class" : key;
   }
 
-  /// A folder that cannot be written is said once and left as it is: only other readers need the file.
-  void mend(const std::string& shard, const RowIndex& rows) const {
+  /// With an index_dir nothing is written beside shards. A folder that cannot be written is said once and left as it
+  /// is: only other readers need the file.
+  void see_to_lineidx(const std::string& shard, const RowIndex& rows) const {
+    if (!config_.index_dir.empty()) return warn_of_lineidx(shard, rows);
     const auto error = mend_lineidx(shard, rows);
     if (error.empty()) return;
     std::call_once(said_, [&] {

@@ -6,13 +6,17 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/base/atomic_file.h"
@@ -129,12 +133,26 @@ Walk walk(const std::string& tar) {
   return met;
 }
 
-/// A header that is cut, behind whole blocks: the walk over the copy meets it as a lost record.
-void add_part_of_header(Copy& copy) {
+/// The header of a member without a name that has bytes, all of them cut off. With a sound checksum: behind an end mark
+/// anything else is taken for padding.
+std::array<unsigned char, kTarBlock> lost_header() {
+  std::array<unsigned char, kTarBlock> header{};
+  const auto put = [&](std::size_t at, std::string_view text) { std::copy(text.begin(), text.end(), &header[at]); };
+  put(124, "00000000001");
+  put(148, "        ");  // the checksum counts itself as blanks
+  put(156, "0");
+  put(257, std::string_view("ustar\00000", 8));
+  auto sum = std::accumulate(header.begin(), header.end(), 0U);
+  for (std::size_t digit = 6; digit-- > 0; sum /= 8) header[148 + digit] = static_cast<unsigned char>('0' + sum % 8);
+  header[154] = 0;
+  return header;
+}
+
+/// Behind whole blocks a header without its bytes: the walk over the copy meets it as a lost record.
+void add_lost_record(Copy& copy) {
   const auto padding = static_cast<std::size_t>((kTarBlock - copy.size() % kTarBlock) % kTarBlock);
-  std::vector<unsigned char> end(padding + 100);
-  end[padding] = 1;
-  copy.write(end);
+  copy.write(std::vector<unsigned char>(padding));
+  copy.write(lost_header());
 }
 
 void unpack(const InputFile& shard, bool gzip, const std::string& path) {
@@ -161,7 +179,7 @@ void unpack(const InputFile& shard, bool gzip, const std::string& path) {
   }
   if (trouble) {
     log_warning(printable(shard.path()) + ": " + *trouble + "; the records before the damage are used");
-    if (!met.ends_cut) add_part_of_header(copy);
+    if (!met.ends_cut) add_lost_record(copy);
   }
   copy.keep();
 }

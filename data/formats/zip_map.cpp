@@ -1,4 +1,4 @@
-// A line of the map is "NAME <tab> CLASS" or "NAME <tab> CAPTION"; NAME is a file inside the archive.
+// A line of the map is "NAME <tab> CLASS", or NAME and one or several captions; NAME is a file inside the archive.
 #include "data/formats/zip_map.h"
 
 #include <filesystem>
@@ -13,6 +13,20 @@
 
 namespace triptych {
 namespace {
+
+/// Those that are not empty, of columns separated by tabs.
+std::vector<std::string> captions_of(std::string_view columns) {
+  std::vector<std::string> captions;
+  for (bool more = true; more;) {
+    const auto tab = columns.find('\t');
+    const auto text = columns.substr(0, tab);
+    if (!is_empty_caption(text)) captions.push_back(clean_caption(text));
+    more = tab != std::string_view::npos;
+    if (more) columns.remove_prefix(tab + 1);
+  }
+  if (captions.empty()) throw DataError("no caption: the columns behind the name are empty");
+  return captions;
+}
 
 class ZipMap : public TableFormat {
  public:
@@ -29,7 +43,7 @@ class ZipMap : public TableFormat {
   }
 
   const std::vector<std::string>& tables() const override { return maps_; }
-  RowRule rule() const override { return {RowRule::Kind::kLines}; }
+  RowRule rule() const override { return {RowRule::Kind::kFilledLines}; }
 
   void add_shard(std::size_t shard, const InputFile&, IndexNotes& notes) override {
     auto opened = open_zip_index(InputFile(zips_[shard]), config_.index_dir);
@@ -39,17 +53,18 @@ class ZipMap : public TableFormat {
 
   TableRow parse(std::size_t, std::string_view row) const override {
     const auto tab = row.find('\t');
-    if (tab == std::string_view::npos || row.find('\t', tab + 1) != std::string_view::npos) {
+    const bool labels = config_.kind == "image_label";
+    if (tab == std::string_view::npos || (labels && row.find('\t', tab + 1) != std::string_view::npos)) {
       throw DataError(
-          "the line of the map has not two columns; a name and a class or caption, separated by a tab, are "
-          "expected");
+          labels ? "the line of the map has not two columns; a name and a class, separated by a tab, are expected"
+                 : "the line of the map has one column; a name and captions, separated by tabs, are expected");
     }
     TableRow parsed;
     parsed.picture = row.substr(0, tab);
-    if (config_.kind == "image_label") {
+    if (labels) {
       parsed.label = clean_label(row.substr(tab + 1));
     } else {
-      parsed.captions = {clean_caption(row.substr(tab + 1))};
+      parsed.captions = captions_of(row.substr(tab + 1));
     }
     return parsed;
   }

@@ -41,8 +41,17 @@ bool means_damage(int code) {
   }
 }
 
+// Some writers pad the data of a picture: by the end marker all of it was decoded, so a few bytes before that marker
+// are no part of it.
+bool is_padding(const jpeg_error_mgr& errors) {
+  constexpr int kMostPadding = 64;
+  if (errors.msg_code != JWRN_EXTRANEOUS_DATA) return false;
+  const int skipped = errors.msg_parm.i[0], marker = errors.msg_parm.i[1];
+  return marker == JPEG_EOI && skipped <= kMostPadding;
+}
+
 void on_message(j_common_ptr info, int level) {
-  if (level < 0 && means_damage(info->err->msg_code)) escape_jpeg_error(info);
+  if (level < 0 && means_damage(info->err->msg_code) && !is_padding(*info->err)) escape_jpeg_error(info);
 }
 
 void on_progress(j_common_ptr info) {

@@ -68,6 +68,21 @@ INSTANTIATE_TEST_SUITE_P(
                  kHeader + "x.png,\"a\nx.png,b\nx.png,c\n",
                  {"b", "c"},
                  {"line 2', offset 14: column 2: a quote is never closed"}},
+        TextCase{"quote_closed_in_another_row",
+                 kHeader + "x.png,\"a\nx.png,b\nx.png,c\nx.png,5\"\nx.png,d\n",
+                 {"b", "c", "5\"", "d"},
+                 {"line 2', offset 14: column 2: a quote is never closed"}},
+        TextCase{"quote_closed_by_the_next_rows_quote",
+                 "caption,image\n\"a,x.png\n\"b\" c,x.png\nd,x.png\n",
+                 {"d"},
+                 {"line 2', offset 14: column 1: a quote is never closed", "text stands behind a closing quote"}},
+        TextCase{"lines_of_a_caption_that_split",
+                 kHeader + "x.png,\"a\nb, c\nd, e\nf\"\nx.png,g\n",
+                 {"a\nb, c\nd, e\nf", "g"}},
+        TextCase{"two_lines_that_split", kHeader + "x.png,\"a\nb, c\"\nx.png,d\n", {"a\nb, c", "d"}},
+        TextCase{"caption_of_lines_in_the_first_column",
+                 "caption,image\n\"a\nb, c\nd\",x.png\ne,x.png\n",
+                 {"a\nb, c\nd", "e"}},
         TextCase{"text_behind_quote",
                  kHeader + "x.png,\"a\"b\nx.png,c\n",
                  {"c"},
@@ -98,6 +113,63 @@ TEST(CsvTableTest, DelimiterAndSeveralCaptions) {
   const auto corpus = open_corpus(config);
   EXPECT_THAT(corpus->read(0).captions, ElementsAre("three", "one\ttwo"));
   EXPECT_THAT(corpus->read(1).captions, ElementsAre("four"));
+}
+
+/// As Conceptual Captions are shipped: tabs, no quoting, captions that begin with a quote.
+TEST(CsvTableTest, QuotesThatAreTextCostNoOtherRow) {
+  const TempDir dir;
+  std::string table = "caption\timage\n";
+  for (int i = 0; i < 1000; ++i) {
+    table += (i == 10    ? "\"stray "
+              : i == 700 ? "12\" "
+              : i == 800 ? "\"two\" "
+                         : "row ") +
+             std::to_string(i) + "\tx.png\n";
+  }
+  auto config = csv_corpus(dir, table);
+  config.delimiter = "\t";
+  const auto standard = read_all(config);
+  EXPECT_EQ(standard.read.size(), 998U);
+  ASSERT_EQ(standard.bad.size(), 2U);
+  EXPECT_THAT(standard.bad[0], HasSubstr("key 'row 11, line 12'"));
+  EXPECT_THAT(standard.bad[0], HasSubstr("a quote is never closed; quotes: none takes quotes as text"));
+  config.quotes = "none";
+  const auto unquoted = read_all(config);
+  ASSERT_EQ(unquoted.read.size(), 1000U);
+  EXPECT_EQ(unquoted.read[10], "\"stray 10");
+  EXPECT_EQ(unquoted.read[800], "\"two\" 800");
+}
+
+TEST(CsvTableTest, ManyQuotesThatAreTextAreNamed) {
+  const TempDir dir;
+  std::string table = kHeader;
+  for (int i = 0; i < 1100; ++i) table += "x.png,\"a\nx.png,b\nx.png,5\"\n";
+  auto config = csv_corpus(dir, table);
+  EXPECT_THAT(read_all(config).refused, HasSubstr("If quotes are text in it, set quotes: none"));
+  config.quotes = "none";
+  EXPECT_EQ(read_all(config).read.size(), 3300U);
+}
+
+/// As in a file of millions of rows.
+TEST(CsvTableTest, ManyQuotesAmongManyMoreRowsAreBadRecords) {
+  const TempDir dir;
+  std::string table = kHeader;
+  for (int i = 0; i < 1100; ++i) {
+    for (int row = 0; row < 12; ++row) table += "x.png,b\n";
+    table += "x.png,\"a\nx.png,b\nx.png,5\"\n";
+  }
+  const auto corpus = open_corpus(csv_corpus(dir, table));
+  EXPECT_EQ(corpus->size(), 1100 * 15);
+  EXPECT_THROW(corpus->read(12), RecordError);
+  EXPECT_EQ(corpus->read(14).captions.at(0), "5\"");
+}
+
+TEST(CsvTableTest, WithoutQuotesEmptyLinesAreNoRows) {
+  const TempDir dir;
+  auto config = csv_corpus(dir, "\"image\",caption\r\n\r\nx.png,\"a\r\n\nx.png\nx.png,b\"\n\n");
+  config.quotes = "none";
+  config.image_key = "\"image\"";
+  expect_outcome(read_all(config), {"\"a", "b\""}, {"row 2, line 5"}, "");
 }
 
 TEST(CsvTableTest, PathsAreRelativeToTheTableOrAbsolute) {
@@ -158,6 +230,7 @@ TEST(CsvRowTest, SplitsByTheStandard) {
   EXPECT_THAT(split_csv_row("\"a,\nb\";c", ';'), ElementsAre("a,\nb", "c"));
   EXPECT_THROW(split_csv_row("\"a", ','), DataError);
   EXPECT_THROW(split_csv_row("\"a\"b", ','), DataError);
+  EXPECT_THAT(split_csv_row("\"a,\"b\"\"", ',', false), ElementsAre("\"a", "\"b\"\""));
 }
 
 struct LabelCase {

@@ -77,6 +77,18 @@ INSTANTIATE_TEST_SUITE_P(
                  R"({"image": "x.png", "caption": [null, 5]})",
                  {"a"},
                  {"no caption: caption absent or empty", "no caption", "something that is no string"}},
+        TextCase{"numbers_that_json_has_not",
+                 "[{\"score\": NaN, \"x\": [Infinity,-Infinity, \"NaN\"], " + row_of("NaN, \\\" NaN").substr(1) +
+                     ", {\"image\": \"x.png\", \"caption\": [NaN, \"b\"]}]",
+                 {"NaN, \" NaN", "b"}},
+        TextCase{"nan_as_caption_and_image",
+                 "{\"image\": \"x.png\", \"caption\": NaN}\n{\"image\": NaN, \"caption\": \"a\"}\n",
+                 {},
+                 {"no caption: caption absent or empty", "key 'image' is missing or no string"}},
+        TextCase{"wrong_behind_nan",
+                 "{\"a\": NaN, \"b\": -Infinity, \"c\": x}\n{\"a\": NaNs}\n{NaN: 1}\n" + row_of("a"),
+                 {"a"},
+                 {"wrong at its byte 33", "wrong at its byte 7", "wrong at its byte 2"}},
         TextCase{"nul_in_path", "{\"image\": \"x\\u0000.png\", \"caption\": \"a\"}", {}, {"holds a NUL"}},
         TextCase{"bad_utf8", row_of("\xFF") + "\n" + row_of("a"), {"a"}, {"cannot be parsed"}},
         TextCase{"deep", std::string(100'000, '['), {}, {"nested deeper than 100 levels"}},
@@ -159,6 +171,15 @@ TEST(JsonTest, EmptyAndNullCaptionsAreAsGoodAsAbsent) {
                                  R"({"image": "x.png", "caption": null, "title": " \n", "alt": []})");
   config.caption_keys = {"caption", "title", "alt"};
   expect_outcome(read_all(config), {"a", "b"}, {"no caption: caption, title, alt absent or empty"}, "");
+}
+
+TEST(JsonTest, NanIsNoLabel) {
+  const TempDir dir;
+  auto config = json_corpus(dir, R"({"image": "x.png", "label": NaN})"
+                                 "\n"
+                                 R"({"image": "x.png", "label": "cat", "score": Infinity})");
+  config.kind = "image_label";
+  expect_outcome(read_all(config), {"cat"}, {"key 'label' is null"}, "");
 }
 
 }  // namespace

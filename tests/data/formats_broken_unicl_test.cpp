@@ -85,6 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
                  {"1\t{\"captions\"\n" + text_row("2", "b"), kImages},
                  {"b"},
                  {"column 2 cannot be parsed as JSON"}},
+        PairCase{"nan", {"1\t{\"score\": NaN, \"captions\": [\"a\"]}\n" + text_row("2", "b"), kImages}, {"a", "b"}},
         PairCase{"no_captions",
                  {"1\t{\"source\": \"x\"}\n" + text_row("2", "b"), kImages},
                  {"b"},
@@ -130,6 +131,16 @@ TEST(UniclTsvTest, LineidxIsMended) {
   elsewhere.index_dir = (dir / "index").string();
   EXPECT_EQ(read_all(elsewhere).read.size(), 3U);
   EXPECT_FALSE(std::filesystem::exists(dir / "t.lineidx"));
+  for (const bool wrong : {true, false}) {
+    write_test_file(dir / "t.lineidx", wrong ? "0\n26\n49\n" : right);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(read_all(elsewhere).read.size(), 3U);
+    const auto log = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(log.find("t.lineidx does not hold the byte offsets of its shard") != std::string::npos, wrong) << log;
+    EXPECT_EQ(log.find("is not used; for other readers have it written anew") != std::string::npos, wrong) << log;
+    EXPECT_EQ(log.find("i.lineidx"), std::string::npos) << log;
+  }
+  std::filesystem::remove(dir / "t.lineidx");
   EXPECT_EQ(read_all(config).read.size(), 3U);
   EXPECT_EQ(content("t.lineidx"), right);
   std::filesystem::remove(dir / "t.lineidx");

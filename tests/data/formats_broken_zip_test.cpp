@@ -131,18 +131,31 @@ TEST(ZipIndexTest, AnyDamagedByteIsNoticedOrHarmless) {
 TEST(ZipMapTest, LinesOfTheMap) {
   const TempDir dir;
   const auto zip = zip_of({}).bytes();
-  expect_outcome(read_all(zip_corpus(dir, zip, "d/a.png\n\nd/b.png\tb\tc\nd/b.png\tb")), {"b"},
-                 {"line 1', offset 0: the line of the map has not two columns", "line 2'", "line 3'"}, "");
+  expect_outcome(read_all(zip_corpus(dir, zip, "d/a.png\n\nd/b.png\t\t\nd/b.png\tb")), {"b"},
+                 {"row 1, line 1', offset 0: the line of the map has one column",
+                  "row 2, line 3', offset 9: no caption: the columns behind the name are empty"},
+                 "");
   write_test_file(dir / "classes.txt", "cat\ndog\n");
-  auto config = zip_corpus(dir, zip, "d/a.png\t1\nd/b.png\t2\nd/b.png\t0\n");
+  auto config = zip_corpus(dir, zip, "d/a.png\t1\nd/b.png\t2\nd/b.png\t0\nd/b.png\t0\t1\n\n");
   config.kind = "image_label";
   EXPECT_THAT(read_all(config).refused, HasSubstr("class_names: is not given; zip_map holds class indices only"));
   config.class_names = (dir / "classes.txt").string();
-  expect_outcome(read_all(config), {"dog", "cat"}, {"label '2' is no class index: 0 to 1"}, "");
+  expect_outcome(read_all(config), {"dog", "cat"},
+                 {"label '2' is no class index: 0 to 1", "line 4', offset 30: the line of the map has not two columns"},
+                 "");
   config.map = (dir / "{map,map}.txt").string();
   EXPECT_EQ(read_all(config).read.size(), 2U);  // named twice, listed once
   config.map = (dir / "gone.txt").string();
   EXPECT_THAT(read_all(config).refused, HasSubstr("map: "));
+}
+
+TEST(ZipMapTest, ColumnsBehindTheNameAreCaptions) {
+  const TempDir dir;
+  const auto config = zip_corpus(dir, zip_of({}).bytes(), "\r\nd/a.png\ta\t\t b \r\n\r\n \t\nd/b.png\tc\t\n\n\n");
+  const auto corpus = open_corpus(config);
+  ASSERT_EQ(corpus->size(), 2);
+  EXPECT_THAT(corpus->read(0).captions, testing::ElementsAre("a", "b"));
+  EXPECT_THAT(corpus->read(1).captions, testing::ElementsAre("c"));
 }
 
 }  // namespace

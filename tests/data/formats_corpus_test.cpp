@@ -76,6 +76,8 @@ TEST(WebDatasetTest, BadJsonIsABadRecord) {
   };
   EXPECT_THAT(reason("{\"t\": "), HasSubstr("the .json member cannot be parsed as JSON: wrong at its byte 7"));
   EXPECT_THAT(reason("{\"t\": 1e999}"), HasSubstr("the .json member cannot be parsed as JSON: it has a number"));
+  EXPECT_THAT(reason("{\"a\": NaN, \"t\": 1e999}"), HasSubstr("it has a number that is too large"));
+  EXPECT_THAT(reason("{\"a\": NaN, \"t\": [-Infinity]}"), HasSubstr("no caption"));
   EXPECT_THAT(reason("[1]"), HasSubstr("no JSON object"));
   EXPECT_THAT(reason("{\"t\": [\"\", \" \"]}"), HasSubstr("members or JSON keys t absent or empty"));
   EXPECT_THAT(reason("{\"t\": [1]}"), HasSubstr("something that is no string"));
@@ -141,7 +143,7 @@ TEST(WebDatasetTest, JsonLabels) {
   EXPECT_THAT(reason(2), HasSubstr("label '1.0'"));
   EXPECT_THAT(reason(3), HasSubstr("JSON key 'y' holds an array, no class index: 0 to 1 are expected"));
   EXPECT_THAT(reason(4), HasSubstr("neither a .y member nor a JSON key 'y'"));
-  EXPECT_THAT(reason(5), HasSubstr("label 'null'"));
+  EXPECT_THAT(reason(5), HasSubstr("JSON key 'y' is null"));
   EXPECT_THAT(reason(6), HasSubstr("no label: neither a .y nor a .json member"));
 }
 

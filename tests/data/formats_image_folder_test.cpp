@@ -52,10 +52,29 @@ TEST(ImageFolderTest, CaptionIsTheTextFileBeside) {
   const auto corpus = open_corpus(folder_corpus(folder.path(), "image_text"));
   ASSERT_EQ(corpus->size(), 2);
   EXPECT_THAT(corpus->read(0).captions, ElementsAre("a caption"));
-  EXPECT_THAT(folder_error<RecordError>([&] { corpus->read(1); }),
-              testing::AllOf(HasSubstr("key 'y.png'"), HasSubstr("cannot open")));
+  EXPECT_THAT(
+      folder_error<RecordError>([&] { corpus->read(1); }),
+      testing::AllOf(HasSubstr("key 'y.png'"), HasSubstr("the files txt beside the picture are absent or empty")));
   std::filesystem::remove(folder / "a/x.jpg");
   EXPECT_THROW(corpus->read(0), RecordError);
+}
+
+TEST(ImageFolderTest, CaptionFilesThatAreAbsentAreLeftOut) {
+  const TempDir folder;
+  for (const auto* picture : {"a.jpg", "b.jpg", "c.jpg", "d.jpg"}) write_test_file(folder / picture, "p");
+  write_test_file(folder / "a.txt", "text a");
+  write_test_file(folder / "b.alt", "alt b");
+  write_test_file(folder / "c.txt", "text c");
+  write_test_file(folder / "c.alt", "alt c");
+  std::filesystem::create_directory(folder / "d.txt");  // is there and cannot be read
+  write_test_file(folder / "d.alt", "alt d");
+  auto config = folder_corpus(folder.path(), "image_text");
+  config.caption_keys = {"txt", "alt"};
+  const auto corpus = open_corpus(config);
+  EXPECT_THAT(corpus->read(0).captions, ElementsAre("text a"));
+  EXPECT_THAT(corpus->read(1).captions, ElementsAre("alt b"));
+  EXPECT_THAT(corpus->read(2).captions, ElementsAre("text c", "alt c"));
+  EXPECT_THROW(corpus->read(3), RecordError);
 }
 
 TEST(ImageFolderTest, LinkedFoldersAreFollowedDirectlyBelowThePath) {
@@ -85,6 +104,22 @@ TEST(ImageFolderTest, LinkedFoldersAreFollowedDirectlyBelowThePath) {
   }
 }
 
+TEST(ImageFolderTest, PicturesOfOtherFormatsAreCountedInOneWarning) {
+  for (const std::string kind : {"image_text", "image_label"}) {
+    const TempDir folder;
+    for (const auto* file : {"c/1.JPE", "c/2.jfif", "c/3.gif", "c/4.BMP", "c/5.tiff", "c/deep/6.heic", "c/7.avif",
+                             "c/8.json", "c/.9.gif", "c/10.txt"}) {
+      write_test_file(folder / file, "p");
+    }
+    testing::internal::CaptureStderr();
+    const auto corpus = open_corpus(folder_corpus(folder.path(), kind));
+    const auto log = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(corpus->size(), 2);
+    EXPECT_THAT(log, HasSubstr("corpus folder: passed over 5 pictures of formats that are not read"));
+    EXPECT_EQ(log.find("passed over"), log.rfind("passed over")) << log;
+  }
+}
+
 TEST(ImageFolderTest, WrongFoldersAreRefused) {
   const TempDir folder;
   const auto message = [](const CorpusConfig& config) {
@@ -106,6 +141,26 @@ TEST(ImageFolderTest, WrongFoldersAreRefused) {
   EXPECT_THAT(open_corpus(named)->class_names(), ElementsAre(ElementsAre("lion", "king"), ElementsAre("tiger")));
   write_test_file(folder / "stray.jpg", "p");
   EXPECT_THAT(message(named), HasSubstr("lies in no class folder"));
+}
+
+/// Lines in the order of numbers, folders in that of bytes: every label would be another class's.
+TEST(ImageFolderTest, ClassNamesInAnotherOrderAreRefused) {
+  const TempDir folder;
+  for (const auto* file : {"Big_cat/1.jpg", "dog/2.jpg", "zebra/3.jpg"}) write_test_file(folder / file, "p");
+  auto config = folder_corpus(folder.path(), "image_label");
+  config.class_names = (folder / "classes.txt").string();
+  const auto outcome = [&](const std::string& lines) {
+    write_test_file(folder / "classes.txt", lines);
+    return folder_error<ConfigError>([&] { open_corpus(config); });
+  };
+  EXPECT_THAT(
+      outcome("big cat\nzebra\nhound|dog\n"),
+      HasSubstr("classes.txt:2: got 'zebra', the name of folder 'zebra'; expected a name of folder 'dog', which "
+                "is number 2 in sorted order"));
+  EXPECT_THAT(outcome("lion\nhound\nhorse|BIG-CAT\n"), HasSubstr("classes.txt:3: got 'BIG-CAT'"));
+  EXPECT_EQ(outcome("big cat\ndog\nzebra\n"), "no error");
+  EXPECT_EQ(outcome("lion\nhound\nhorse\n"), "no error");
+  EXPECT_EQ(outcome("BIG CAT|dog\nhound\nzebra\n"), "no error");  // its own name too
 }
 
 TEST(ImageFolderTest, SeveralRootsAreOneCorpus) {

@@ -150,6 +150,22 @@ TEST_P(PackedTarTest, ACutFileGivesTheRecordsBeforeTheCut) {
   EXPECT_GE(most + refused, 1);
 }
 
+/// The first archive ends with its mark: what follows is no padding, but archives that are lost.
+TEST_P(PackedTarTest, DamageBehindAnEndMarkIsABadRecord) {
+  const auto first = GetParam()(tar_of(3)), second = GetParam()(tar_of(3, "other"));
+  auto wrong_magic = second;
+  wrong_magic[0] = static_cast<char>(wrong_magic[0] ^ 0xFF);
+  for (const auto& rest : {wrong_magic, second.substr(0, 4), second.substr(0, 20), second.substr(0, 60)}) {
+    const TempDir dir;
+    write_test_file(dir / "a.tar.x", first + rest);
+    for (int time = 0; time < 2; ++time) {  // unpacked, then from the copy
+      const auto outcome = read_all(dir / "a.tar.x");
+      EXPECT_EQ(outcome.read, 3) << rest.size();
+      EXPECT_EQ(outcome.bad, 1) << rest.size();
+    }
+  }
+}
+
 TEST_P(PackedTarTest, ADamagedFileNeverGivesAWrongRecordSilently) {
   const TempDir dir;
   auto damaged = GetParam()(tar_of(8));

@@ -219,6 +219,28 @@ TEST(DamagedPicture, DamageOutsideOfTheNeededPartIsFound) {
   }
 }
 
+// Padding of some writers before the end marker of a JPEG, however much of it the decoder's bit buffer takes.
+TEST(DamagedPicture, AFewBytesBeforeTheEndOfAJpegAreNoDamage) {
+  for (const char* name : {"jpeg420", "progressive", "gray", "cmyk"}) {
+    const Bytes whole = golden_picture("images", name);
+    const auto pixels = decode_image(whole, {}).rgb;
+    const auto padded = [&](std::size_t count, unsigned char value) {
+      Bytes file = whole;
+      file.insert(file.end() - 2, count, value);
+      return file;
+    };
+    ASSERT_EQ(whole.back(), 0xd9) << name;
+    for (const int value : {0x00, 0x0a, 0x5a, 0xd9}) {
+      for (const std::size_t count : {1, 2, 3, 4, 8, 9, 16, 33, 64}) {
+        const auto file = padded(count, static_cast<unsigned char>(value));
+        ASSERT_EQ(refusal(file).substr(0, 7), "decoded") << name << " " << count << " bytes " << value;
+        EXPECT_EQ(decode_image(file, {}).rgb, pixels) << name << " " << count << " bytes " << value;
+      }
+      EXPECT_THAT(refusal(padded(200, static_cast<unsigned char>(value))), HasSubstr("extraneous bytes")) << name;
+    }
+  }
+}
+
 // A deflate stream of 2^30 zeros in a megabyte: one piece of 4 MiB, again and again.
 Bytes a_packed_gigabyte() {
   const Bytes zeros(4 << 20);
