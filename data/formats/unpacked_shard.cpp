@@ -43,18 +43,23 @@ Trouble unpack_gzip(const Source& source, const Sink& sink) {
   if (inflateInit2(&stream, MAX_WBITS + 16) != Z_OK) throw std::bad_alloc();
   const std::unique_ptr<z_stream, int (*)(z_stream*)> ending(&stream, inflateEnd);
   std::vector<unsigned char> out(kBuffer);
-  bool inside = true;  // a member of the file was begun
+  bool inside = true;              // a member of the file was begun
+  const auto skip_padding = [&] {  // zeros between and behind members, as gzip does
+    for (; stream.avail_in > 0 && *stream.next_in == 0; --stream.avail_in) ++stream.next_in;
+  };
   for (auto in = source(); !in.empty(); in = source()) {
     stream.next_in = const_cast<unsigned char*>(in.data());
     stream.avail_in = static_cast<uInt>(in.size());
+    if (!inside) skip_padding();
     do {
       stream.next_out = out.data();
       stream.avail_out = static_cast<uInt>(out.size());
       const int status = inflate(&stream, Z_NO_FLUSH);
       sink({out.data(), out.size() - stream.avail_out});
       if (status == Z_STREAM_END) {  // another member may follow
-        inside = stream.avail_in > 0;
         inflateReset(&stream);
+        skip_padding();
+        inside = stream.avail_in > 0;
       } else if (status == Z_OK) {
         inside = true;
       } else if (status != Z_BUF_ERROR) {  // nothing was left to do

@@ -134,6 +134,15 @@ TEST_P(PackedTarTest, TwoArchivesBehindOneAnotherAreOne) {
 }
 
 /// Wherever the file is cut: the records before are read, and the damage is one bad record, or the shard is refused.
+TEST(PackedTar, ZerosBehindGzipArePadding) {
+  const TempDir dir;
+  const std::string zeros(300'000, '\0');
+  write_test_file(dir / "a.tar.gz", gzip(tar_of(3)) + zeros);
+  const auto outcome = read_all(dir / "a.tar.gz");
+  EXPECT_EQ(outcome.read, 3);
+  EXPECT_EQ(outcome.bad, 0);
+}
+
 TEST_P(PackedTarTest, ACutFileGivesTheRecordsBeforeTheCut) {
   const auto whole = GetParam()(tar_of(8));
   int most = 0, refused = 0;
