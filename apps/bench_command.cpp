@@ -36,7 +36,8 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.spec.form = text_form(config.model);
   request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
   request.spec.captions = static_cast<int>(data.captions.all_positive);
-  request.spec.mixed_labels = !std::holds_alternative<ClipConfig>(config.objective);
+  request.spec.mixed_labels = std::holds_alternative<UniclConfig>(config.objective) ||
+                              std::holds_alternative<CrossEntropyConfig>(config.objective);
   request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it

@@ -14,6 +14,7 @@
 #include "data/loader.h"
 #include "losses/clip.h"
 #include "losses/cross_entropy.h"
+#include "losses/siglip.h"
 #include "losses/supcon.h"
 #include "losses/unicl.h"
 
@@ -78,6 +79,12 @@ struct LossWork {
   Work operator()(const ClipConfig&) {
     return pair([type = products(), &group = comm](const auto& u, const auto& v, const auto& scale) {
       return clip_loss(u, v, scale, group, type);
+    });
+  }
+  Work operator()(const SigLipConfig& c) {
+    const auto bias = leaf(at::scalar_tensor(c.init_bias, at::kFloat));
+    return pair([bias, type = products(), &group = comm](const auto& u, const auto& v, const auto& scale) {
+      return siglip_loss(u, v, scale, bias, group, type);
     });
   }
   Work operator()(const CrossEntropyConfig& c) {

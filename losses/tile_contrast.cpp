@@ -2,96 +2,20 @@
 #include "losses/tile_contrast.h"
 
 #include <ATen/ATen.h>
-#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "losses/tile_factor.h"
 #include "losses/tile_loops.h"
+#include "losses/tile_sweep.h"
 
 namespace triptych {
 namespace {
 
-// 2 MiB of fp32. The tile depends on nothing, so that neither do the sums' orders on the number of ranks.
-constexpr std::int64_t kTileRows = 512, kTileColumns = 1024;
 constexpr std::int64_t kRowsAThread = 16, kColumnsAThread = 256;
 
-/// Where a tile lies among queries (rows) and keys (columns).
-struct Place {
-  std::int64_t row, rows, column, columns;
-};
-
-template <class Body>
-void for_tiles(const PairSoftmax& pairs, Body&& body) {
-  const auto queries = pairs.query.rows_nd.size(0), keys = pairs.key.rows_nd.size(0);
-  for (std::int64_t row = 0; row < queries; row += kTileRows)
-    for (std::int64_t column = 0; column < keys; column += kTileColumns)
-      body(Place{row, std::min(kTileRows, queries - row), column, std::min(kTileColumns, keys - column)});
-}
-
-/// What sums of products of these rows are held in.
-at::TensorOptions sums_of(const at::Tensor& rows_nd) {
-  return rows_nd.options().dtype(at::toOpMathType(rows_nd.scalar_type()));
-}
-
-at::Tensor room_for_a_tile(const PairSoftmax& pairs, const at::TensorOptions& options) {
-  return at::empty(
-      {std::min(kTileRows, pairs.query.rows_nd.size(0)) * std::min(kTileColumns, pairs.key.rows_nd.size(0))}, options);
-}
-
-/// The tile's products of queries and keys, in room that is used again for the next.
-class TileProducts {
- public:
-  explicit TileProducts(const PairSoftmax& pairs)
-      : query_nd_(multipliable(pairs.query.rows_nd)),
-        keys_(multipliable(pairs.key.rows_nd)),
-        room_(room_for_a_tile(pairs, sums_of(query_nd_))) {}
-  /// Raw products, [rows, columns].
-  at::Tensor at(const Place& at) {
-    at::Tensor tile = room_.narrow(0, 0, at.rows * at.columns).view({at.rows, at.columns});
-    keys_.multiply(query_nd_.narrow(0, at.row, at.rows), at.column, tile);
-    return tile;
-  }
-
- private:
-  at::Tensor query_nd_;
-  TransposedFactor keys_;
-  at::Tensor room_;
-};
-
-/// Sums over tiles of dL/ds times the other side's rows.
-class GradientSums {
- public:
-  GradientSums(const PairSoftmax& pairs, bool with_keys)
-      : type_(multipliable(pairs.query.rows_nd.narrow(0, 0, 0)).scalar_type()),
-        keys_(multipliable(pairs.key.rows_nd), kTileColumns),
-        query_gradient_(at::zeros(pairs.query.rows_nd.sizes(), sums_of(pairs.query.rows_nd))) {
-    if (!with_keys) return;
-    queries_.emplace(multipliable(pairs.query.rows_nd), kTileRows);
-    key_gradient_ = at::zeros(pairs.key.rows_nd.sizes(), sums_of(pairs.key.rows_nd));
-  }
-  void add(const at::Tensor& tile, const Place& at) {
-    const at::Tensor left = tile.to(type_);
-    at::Tensor to_query = query_gradient_.narrow(0, at.row, at.rows);
-    keys_.multiply_add(left, at.column, to_query);
-    if (!queries_) return;
-    at::Tensor to_key = key_gradient_.narrow(0, at.column, at.columns);
-    queries_->multiply_add(type_ == tile.scalar_type() ? left.t() : left.t().contiguous(), at.row, to_key);
-  }
-  PairGradients times(double scale) {
-    query_gradient_.mul_(scale);
-    if (key_gradient_.defined()) key_gradient_.mul_(scale);
-    return {query_gradient_, key_gradient_};
-  }
-
- private:
-  at::ScalarType type_;  ///< of factors: the rows'
-  RowsFactor keys_;
-  std::optional<RowsFactor> queries_;
-  at::Tensor query_gradient_, key_gradient_;
-};
+using Place = TilePlace;
 
 /// SoftmaxSums as tensors.
 struct Sums {
@@ -268,28 +192,26 @@ SoftmaxStats gather_stats(const SoftmaxStats& own, Collectives& comm) {
 
 SoftmaxStats PairSoftmax::query_stats() const {
   const Sums sums(query.rows_nd);
-  TileProducts products(*this);
-  for_tiles(*this, [&](const Place& at) { add_tile(*this, products.at(at), at, &sums, nullptr); });
+  for_tiles(query.rows_nd, key.rows_nd,
+            [&](const at::Tensor& tile, const Place& at) { add_tile(*this, tile, at, &sums, nullptr); });
   return sums.stats();
 }
 
 std::pair<SoftmaxStats, SoftmaxStats> PairSoftmax::both_stats() const {
   const Sums of_query(query.rows_nd), of_key(key.rows_nd);
-  TileProducts products(*this);
-  for_tiles(*this, [&](const Place& at) { add_tile(*this, products.at(at), at, &of_query, &of_key); });
+  for_tiles(query.rows_nd, key.rows_nd,
+            [&](const at::Tensor& tile, const Place& at) { add_tile(*this, tile, at, &of_query, &of_key); });
   return {of_query.stats(), of_key.stats()};
 }
 
 PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query, const SideGradient& key,
                              bool with_keys) {
-  TileProducts products(pairs);
-  GradientSums sums(pairs, with_keys);
-  for_tiles(pairs, [&](const Place& at) {
-    at::Tensor tile = products.at(at);
+  GradientSums sums(pairs.query.rows_nd, pairs.key.rows_nd, with_keys);
+  for_tiles(pairs.query.rows_nd, pairs.key.rows_nd, [&](at::Tensor& tile, const Place& at) {
     turn_tile(pairs, tile, at, query, key);
     sums.add(tile, at);
   });
-  return sums.times(pairs.scale);
+  return {sums.query_nd() * pairs.scale, with_keys ? sums.key_nd() * pairs.scale : at::Tensor()};
 }
 
 }  // namespace triptych

@@ -1,7 +1,8 @@
-// An image tower, a text tower and the learnable logit scale, with OpenCLIP's names: "visual.*", the text tower at the
-// root, "logit_scale".
+// An image tower, a text tower, the learnable logit scale and (SigLIP) bias, with OpenCLIP's names: "visual.*", the
+// text tower at the root, "logit_scale", "logit_bias".
 #pragma once
 #include <memory>
+#include <optional>
 
 #include "core/model/model_config.h"
 #include "core/model/towers.h"
@@ -11,16 +12,19 @@ namespace triptych {
 
 class DualEncoder : public Module {
  public:
-  DualEncoder(const ModelConfig& config, const Initializer& init);
+  /// logit_bias: its initial value; none without a bias.
+  DualEncoder(const ModelConfig& config, const Initializer& init, std::optional<double> logit_bias = {});
   ImageTower& visual() { return *visual_; }
   TextTower& text() { return *text_; }
   /// Logarithm of the multiplier of cosine similarities: a scalar parameter.
   const at::Tensor& logit_scale() const { return logit_scale_; }
+  /// Added to all logits: a scalar parameter, or undefined.
+  const at::Tensor& logit_bias() const { return logit_bias_; }
 
  private:
   std::unique_ptr<ImageTower> visual_;
   std::unique_ptr<TextTower> text_;
-  at::Tensor logit_scale_;
+  at::Tensor logit_scale_, logit_bias_;
 };
 
 }  // namespace triptych

@@ -24,7 +24,7 @@ bool is_image(const std::string& name) {
   return name.starts_with("visual.");
 }
 bool is_text(const std::string& name) {
-  return !is_image(name) && name != "logit_scale" && !name.starts_with("head.");
+  return !is_image(name) && name != "logit_scale" && name != "logit_bias" && !name.starts_with("head.");
 }
 bool is_any(const std::string&) {
   return true;

@@ -8,7 +8,7 @@ namespace triptych {
 /// Copies weights into `model` as the section says; dtypes are converted.
 ///   whole: the file's tensors are exactly the model's parameters and buffers.
 ///   image: the file's "visual.*" tensors are exactly the model's.
-///   text:  the file's tensors outside "visual.*", without "logit_scale" and "head.*", are exactly the model's.
+///   text:  the file's tensors outside "visual.*", without "logit_*" and "head.*", are exactly the model's.
 /// "visual.proj" may lie unused in an image file if the model has no projection. Throws ConfigError, with a table of
 /// what is missing, unexpected or of another shape, before anything is changed; also if the file cannot be read.
 void load_initial_weights(Module& model, const InitConfig& config);

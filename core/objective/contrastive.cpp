@@ -16,13 +16,13 @@ constexpr double kMostLogScale = 4.605170185988092;  // log 100
 }  // namespace
 
 ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const CorpusFacts& facts,
-                                           const BuildContext& context, bool clamp_scale, PairLoss loss)
+                                           const BuildContext& context, const LogitConfig& logits, PairLoss loss)
     : facts_(facts),
       context_(context),
       needs_({.captions = facts.captions, .form = text_form(model), .image_size = image_size(model)}),
-      clamp_scale_(clamp_scale),
+      logits_(logits),
       loss_(std::move(loss)),
-      model_(model, context.initializer()) {
+      model_(model, context.initializer(), logits.bias) {
   context.start(model_, model);
 }
 
@@ -49,15 +49,17 @@ LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches
     return {image_embedding(batch.images.select(1, 0), draws), text_embedding(batch.tokens)};
   };
   forward.parameters = {model_.logit_scale()};
+  if (model_.logit_bias().defined()) forward.parameters.push_back(model_.logit_bias());
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
-    return loss_(rows[0], rows[1].flatten(0, 1), all_row_labels(micro_batches, context_.device), parameters[0].exp(),
-                 scope.comm(), scope.compute());
+    return loss_({rows[0], rows[1].flatten(0, 1), all_row_labels(micro_batches, context_.device), parameters[0].exp(),
+                  parameters.size() > 1 ? parameters[1] : at::Tensor(), scope.compute()},
+                 scope.comm());
   };
   return accumulate_cached(forward, scope);
 }
 
 void ContrastiveObjective::after_update(StepScope&) {
-  if (!clamp_scale_) return;
+  if (!logits_.clamp_scale) return;
   const c10::NoGradGuard no_grad;
   model_.logit_scale().clamp_(0, kMostLogScale);
 }

@@ -1,7 +1,8 @@
 // The wiring that objectives with an image tower, a text tower and a contrastive loss over all ranks share: UniCL,
-// CLIP.
+// CLIP, SigLIP.
 #pragma once
 #include <functional>
+#include <optional>
 
 #include "core/model/dual_encoder.h"
 #include "core/objective/build_context.h"
@@ -11,16 +12,26 @@
 
 namespace triptych {
 
-/// The loss of a rank's unit rows, images [b, d] with their labels and texts [k, d], those of an image one below the
-/// other, at a multiplier, with matrix products of a type. Collective.
-using PairLoss =
-    std::function<LossOutput(const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
-                             const at::Tensor& scale, Collectives& comm, at::ScalarType products)>;
+/// What a loss of images and texts sees of a rank.
+struct PairRows {
+  at::Tensor image_bd, text_kd;  ///< unit rows, the texts of an image one below the other
+  RowLabels labels;              ///< of the images
+  at::Tensor scale, bias;        ///< multiplier of the products and what is added; the bias may be undefined
+  at::ScalarType products;       ///< type of the matrix products
+};
+/// Collective.
+using PairLoss = std::function<LossOutput(const PairRows& rows, Collectives& comm)>;
+
+/// How the logits' own parameters start and stay.
+struct LogitConfig {
+  bool clamp_scale = true;       ///< the logarithm of the multiplier stays in [0, log 100]
+  std::optional<double> bias{};  ///< initial; none: no bias
+};
 
 class ContrastiveObjective : public Objective {
  public:
   ContrastiveObjective(const ModelConfig& model, const CorpusFacts& facts, const BuildContext& context,
-                       bool clamp_scale, PairLoss loss);
+                       const LogitConfig& logits, PairLoss loss);
   BatchSpec needs() const override { return needs_; }
   /// Tells the loader that the loss takes rows of two labels.
   void take_mixed_labels() { needs_.mixed_labels = true; }
@@ -37,7 +48,7 @@ class ContrastiveObjective : public Objective {
   CorpusFacts facts_;
   BuildContext context_;
   BatchSpec needs_;
-  bool clamp_scale_;
+  LogitConfig logits_;
   PairLoss loss_;
   DualEncoder model_;
 };

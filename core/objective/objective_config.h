@@ -33,6 +33,20 @@ struct ClipConfig {
   }
 };
 
+struct SigLipConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "siglip";
+  double init_bias = -10;
+  bool clamp_scale = true;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("init_bias", c.init_bias,
+          "initial value of the learnable bias of all logits; the paper starts the multiplier at 10: "
+          "model.init_logit_scale: 2.302585");
+    field("clamp_scale", c.clamp_scale, "keep the logit scale's logarithm in [0, log 100] after every update");
+  }
+};
+
 struct CrossEntropyConfig {
   static constexpr const char* kTagKey = "name";
   static constexpr const char* kTag = "cross_entropy";
@@ -53,6 +67,6 @@ struct SupConConfig {
   }
 };
 
-using ObjectiveConfig = std::variant<UniclConfig, ClipConfig, CrossEntropyConfig, SupConConfig>;
+using ObjectiveConfig = std::variant<UniclConfig, ClipConfig, SigLipConfig, CrossEntropyConfig, SupConConfig>;
 
 }  // namespace triptych

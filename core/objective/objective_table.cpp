@@ -6,8 +6,10 @@
 
 #include "core/objective/contrastive.h"
 #include "core/objective/cross_entropy.h"
+#include "core/objective/embedding.h"
 #include "core/objective/supcon.h"
 #include "losses/clip.h"
+#include "losses/siglip.h"
 #include "losses/unicl.h"
 
 namespace triptych {
@@ -25,28 +27,38 @@ UniclDirections directions_of(const std::string& text) {
   return UniclDirections::kBoth;
 }
 
+std::unique_ptr<ContrastiveObjective> contrastive(const Parts& parts, const LogitConfig& logits, PairLoss loss) {
+  return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, logits, std::move(loss));
+}
+
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
-  const PairLoss loss = [directions = directions_of(config.directions)](
-                            const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
-                            const at::Tensor& scale, Collectives& comm, at::ScalarType products) {
-    return unicl_loss(image_bd, text_kd, labels, scale, comm, directions, products);
-  };
-  auto objective =
-      std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+  auto objective = contrastive(
+      parts, {.clamp_scale = config.clamp_scale},
+      [directions = directions_of(config.directions)](const PairRows& rows, Collectives& comm) {
+        return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm, directions, rows.products);
+      });
   objective->take_mixed_labels();
   return objective;
 }
 
 std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
   // With several texts a picture, CLIP's loss is UniCL's with every picture a class of its own.
-  const PairLoss loss = [captions = parts.facts.captions](const at::Tensor& image_bd, const at::Tensor& text_kd,
-                                                          const RowLabels& labels, const at::Tensor& scale,
-                                                          Collectives& comm, at::ScalarType products) {
-    if (captions == 1) return clip_loss(image_bd, text_kd, scale, comm, products);
-    return unicl_loss(image_bd, text_kd, RowLabels(at::full_like(labels.labels_b, kNoLabel)), scale, comm,
-                      UniclDirections::kBoth, products);
-  };
-  return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, config.clamp_scale, loss);
+  return contrastive(parts, {.clamp_scale = config.clamp_scale},
+                     [captions = parts.facts.captions](const PairRows& rows, Collectives& comm) {
+                       if (captions == 1)
+                         return clip_loss(rows.image_bd, rows.text_kd, rows.scale, comm, rows.products);
+                       return unicl_loss(rows.image_bd, rows.text_kd,
+                                         RowLabels(at::full_like(rows.labels.labels_b, kNoLabel)), rows.scale, comm,
+                                         UniclDirections::kBoth, rows.products);
+                     });
+}
+
+std::unique_ptr<Objective> make(const SigLipConfig& config, const Parts& parts) {
+  check_no_captions(parts.facts, SigLipConfig::kTag);
+  return contrastive(parts, {.clamp_scale = config.clamp_scale, .bias = config.init_bias},
+                     [](const PairRows& rows, Collectives& comm) {
+                       return siglip_loss(rows.image_bd, rows.text_kd, rows.scale, rows.bias, comm, rows.products);
+                     });
 }
 
 std::unique_ptr<Objective> make(const CrossEntropyConfig& config, const Parts& parts) {

@@ -44,6 +44,27 @@ TEST(Contrastive, UniclOnEveryNumberOfRanksAndMicroBatch) {
   }
 }
 
+TEST(Contrastive, SigLipOnEveryNumberOfRanksAndMicroBatch) {
+  const Batch batch = global_batch();
+  const SigLipConfig config{.init_bias = -2};
+  DualEncoder model(tiny_model(), Initializer(kSeed), config.init_bias);
+  model.to(at::kCPU, at::kDouble);
+  const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
+  const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
+  const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
+  const at::Tensor logits = image.matmul(text.t()) * model.logit_scale().exp() + model.logit_bias();
+  const at::Tensor signs = 2 * at::eye(kRows, at::kDouble) - 1;
+  const at::Tensor loss = -at::log_sigmoid(signs * logits).sum() / kRows;
+  loss.backward();
+  const StepResult expected{loss.item<double>(), gradients_of(model), 0};
+  for (const int size : {1, 2, 3, 4}) {
+    for (const std::int64_t micro_batch : {kRows / size, std::int64_t{1}}) {
+      SCOPED_TRACE(testing::Message() << size << " ranks, micro-batch " << micro_batch);
+      expect_equal(step_on_ranks(size, micro_batch, config, tiny_model(), batch), expected);
+    }
+  }
+}
+
 TEST(Contrastive, AllCaptionsArePositivesOnEveryNumberOfRanks) {
   const Batch batch = global_batch(false, 3);
   const at::Tensor none = at::full({kRows}, kNoLabel, at::kLong);

@@ -1,0 +1,44 @@
+// The walk over all pairs of two sets of rows, a tile of their products at a time, and the sums that gradients are.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "losses/tile_factor.h"
+
+namespace triptych {
+
+/// Where a tile lies among queries (rows) and keys (columns). Its size depends on nothing, so that neither do the sums'
+/// orders on the number of ranks.
+struct TilePlace {
+  static constexpr std::int64_t kRows = 512, kColumns = 1024;  ///< 2 MiB of fp32
+  std::int64_t row, rows, column, columns;
+};
+
+/// What sums of products of such rows are held in: fp32 for bfloat16.
+at::TensorOptions sums_of(const at::Tensor& rows_nd);
+
+/// Raw products of queries and keys: calls `use` with each tile, [rows, columns] in the sums' type without gaps, which
+/// it may change; the memory is used again for the next.
+void for_tiles(const at::Tensor& query_nd, const at::Tensor& key_nd,
+               const std::function<void(at::Tensor& tile, const TilePlace& at)>& use);
+
+/// The sum over tiles of a factor for each pair times the other side's row.
+class GradientSums {
+ public:
+  GradientSums(const at::Tensor& query_nd, const at::Tensor& key_nd, bool with_keys);
+  /// tile: the factors, in the sums' type.
+  void add(const at::Tensor& tile, const TilePlace& at);
+  const at::Tensor& query_nd() const { return query_gradient_; }
+  const at::Tensor& key_nd() const { return key_gradient_; }  ///< undefined without keys
+
+ private:
+  at::ScalarType type_;  ///< of factors: the rows'
+  RowsFactor keys_;
+  std::optional<RowsFactor> queries_;
+  at::Tensor query_gradient_, key_gradient_;
+};
+
+}  // namespace triptych
