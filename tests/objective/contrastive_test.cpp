@@ -7,6 +7,7 @@
 
 #include "core/base/errors.h"
 #include "core/model/image_preprocess.h"
+#include "core/module/keyed_random.h"
 #include "tests/losses/plain_formulas.h"
 #include "tests/objective/tiny.h"
 
@@ -63,6 +64,36 @@ TEST(Contrastive, SigLipOnEveryNumberOfRanksAndMicroBatch) {
       expect_equal(step_on_ranks(size, micro_batch, config, tiny_model(), batch), expected);
     }
   }
+}
+
+// With drop path the towers draw; a micro-batch that is encoded twice must draw the same twice.
+TEST(Contrastive, CachedStepsReplayTheirDraws) {
+  const Batch batch = global_batch();
+  const auto config = tiny_model(0.5);
+  const std::int64_t micro_batch = 3;
+  DualEncoder model(config, Initializer(kSeed));
+  model.to(at::kCPU, at::kDouble);
+  std::vector<at::Tensor> images;
+  for (std::int64_t first = 0; first < kRows; first += micro_batch) {
+    const auto position = static_cast<std::uint64_t>(batch.first_position + first);
+    const auto draws = keyed_generator(random_key(kSeed, Purpose::kDropPath, {5, position}), at::kCPU);
+    const at::Tensor some = batch.images.select(1, 0).narrow(0, first, micro_batch);
+    const at::Tensor pixels = normalise_images(some, tiny_facts(), at::kDouble);
+    images.push_back(unit(model.visual().project(model.visual().features(pixels, draws))));
+  }
+  const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
+  const at::Tensor loss =
+      plain_unicl(at::cat(images), text, batch.labels, model.logit_scale().exp(), true, true, at::Tensor());
+  loss.backward();
+  const StepResult expected{loss.item<double>(), gradients_of(model), 0};
+  for (const int size : {1, 2}) {
+    SCOPED_TRACE(testing::Message() << size << " ranks");
+    const auto got = step_on_ranks(size, micro_batch, UniclConfig{}, config, batch);
+    expect_equal(got, expected);
+    EXPECT_LT(difference(got.gradients.at("logit_scale"), model.logit_scale().grad()), kClose);
+  }
+  EXPECT_GT(difference(step_on_ranks(2, 2, UniclConfig{}, config, batch).gradients, expected.gradients), 1e-4)
+      << "other draws, or this test shows nothing";
 }
 
 TEST(Contrastive, AllCaptionsArePositivesOnEveryNumberOfRanks) {
