@@ -45,16 +45,19 @@ LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
 
   std::int64_t first = 0;
   for (std::size_t i = 0; i < forward.micro_batches; ++i) {
-    Tensors roots = replay ? forward.encode(i) : encoded[i], gradients;
-    const std::int64_t count = roots.front().size(0);
-    for (const auto& all : rows) gradients.push_back(all.grad().narrow(0, first, count));
+    const Tensors encodings = replay ? forward.encode(i) : encoded[i];
+    const std::int64_t count = encodings.front().size(0);
+    Tensors roots, gradients;
+    const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
+      if (!root.requires_grad()) return;  // of a frozen tower
+      roots.push_back(root);
+      gradients.push_back(gradient);
+    };
+    for (std::size_t k = 0; k < rows.size(); ++k) add(encodings[k], rows[k].grad().narrow(0, first, count));
     first += count;
     const bool last = i + 1 == forward.micro_batches;
-    if (last) {
-      roots.insert(roots.end(), forward.parameters.begin(), forward.parameters.end());
-      for (const auto& parameter : parameters) gradients.push_back(parameter.grad());
-    }
-    scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
+    for (std::size_t k = 0; last && k < parameters.size(); ++k) add(forward.parameters[k], parameters[k].grad());
+    if (last || !roots.empty()) scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
   }
   return {loss.total.detach(), loss.terms};
 }

@@ -42,21 +42,26 @@ bool AdamW::decays(const std::string& name, const at::Tensor& parameter) {
 }
 
 AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
-             const std::vector<std::string>& no_decay)
+             const std::vector<std::string>& no_decay, const std::vector<double>& lr_factors)
     : config_(config), parameters_(std::move(parameters)) {
-  decayed_.weight_decay = config.weight_decay;
-  for (const auto& parameter : parameters_) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& parameter = parameters_[i];
     const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end();
-    add(!exempt && decays(parameter.name, parameter.tensor) ? decayed_ : plain_, parameter);
+    auto& group = group_of(!exempt && decays(parameter.name, parameter.tensor), lr_factors.empty() ? 1 : lr_factors[i]);
+    group.names.push_back(parameter.name);
+    group.parameters.push_back(parameter.tensor);
+    group.means.push_back(at::zeros_like(parameter.tensor));
+    group.squares.push_back(at::zeros_like(parameter.tensor));
+    group.steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat)));
   }
 }
 
-void AdamW::add(Group& group, const NamedTensor& parameter) {
-  group.names.push_back(parameter.name);
-  group.parameters.push_back(parameter.tensor);
-  group.means.push_back(at::zeros_like(parameter.tensor));
-  group.squares.push_back(at::zeros_like(parameter.tensor));
-  group.steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat)));
+AdamW::Group& AdamW::group_of(bool decays, double lr_factor) {
+  for (auto& group : groups_) {
+    if (group.decays == decays && group.lr_factor == lr_factor) return group;
+  }
+  groups_.push_back({decays, lr_factor, {}, {}, {}, {}, {}});
+  return groups_.back();
 }
 
 double AdamW::gradient_norm() const {
@@ -91,29 +96,32 @@ void AdamW::clip(double norm) {
 void AdamW::update(double lr) {
   const c10::NoGradGuard no_grad;
   ++updates_;
-  for (auto* group : {&decayed_, &plain_}) {
-    if (group->parameters.empty()) continue;
+  for (auto& group : groups_) {
     std::vector<at::Tensor> gradients;
-    for (const auto& parameter : group->parameters) gradients.push_back(parameter.grad());
-    for (auto& step : group->steps) step.fill_(static_cast<double>(updates_));
-    at::_fused_adamw_(group->parameters, gradients, group->means, group->squares, {}, group->steps, lr,
-                      config_.betas[0], config_.betas[1], group->weight_decay, config_.eps, /*amsgrad=*/false,
-                      /*maximize=*/false);
+    for (const auto& parameter : group.parameters) gradients.push_back(parameter.grad());
+    for (auto& step : group.steps) step.fill_(static_cast<double>(updates_));
+    at::_fused_adamw_(group.parameters, gradients, group.means, group.squares, {}, group.steps, lr * group.lr_factor,
+                      config_.betas[0], config_.betas[1], group.decays ? config_.weight_decay : 0, config_.eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
   }
 }
 
 void AdamW::visit_state(StateVisitor& visitor) {
   visitor.integer("optimizer.updates", updates_);
-  for (auto* group : {&decayed_, &plain_}) {
-    for (std::size_t i = 0; i < group->names.size(); ++i) {
-      visitor.tensor("optimizer.exp_avg." + group->names[i], group->means[i]);
-      visitor.tensor("optimizer.exp_avg_sq." + group->names[i], group->squares[i]);
+  for (auto& group : groups_) {
+    for (std::size_t i = 0; i < group.names.size(); ++i) {
+      visitor.tensor("optimizer.exp_avg." + group.names[i], group.means[i]);
+      visitor.tensor("optimizer.exp_avg_sq." + group.names[i], group.squares[i]);
     }
   }
 }
 
 std::vector<std::string> AdamW::decayed() const {
-  return decayed_.names;
+  std::vector<std::string> names;
+  for (const auto& group : groups_) {
+    if (group.decays) names.insert(names.end(), group.names.begin(), group.names.end());
+  }
+  return names;
 }
 
 }  // namespace triptych

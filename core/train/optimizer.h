@@ -17,8 +17,9 @@ namespace triptych {
 class AdamW {
  public:
   /// `parameters` in registration order; those in `no_decay` (full names) are exempt although the rule would decay
-  /// them.
-  AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const std::vector<std::string>& no_decay);
+  /// them. lr_factors: of each parameter, or none.
+  AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const std::vector<std::string>& no_decay,
+        const std::vector<double>& lr_factors = {});
 
   /// L2 norm over all gradients, summed in double in a fixed order: the same bits on every rank that holds the same
   /// gradients, whatever its number of threads. Not finite if any gradient is not.
@@ -34,16 +35,18 @@ class AdamW {
   std::vector<std::string> decayed() const;  ///< names, in order
 
  private:
+  /// What one kernel call updates.
   struct Group {
-    double weight_decay = 0;
+    bool decays = false;
+    double lr_factor = 1;
     std::vector<std::string> names;
     std::vector<at::Tensor> parameters, means, squares, steps;
   };
-  static void add(Group& group, const NamedTensor& parameter);
+  Group& group_of(bool decays, double lr_factor);
 
   OptimizerConfig config_;
   std::vector<NamedTensor> parameters_;
-  Group decayed_, plain_;
+  std::vector<Group> groups_;
   std::int64_t updates_ = 0;
 };
 

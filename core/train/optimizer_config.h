@@ -2,10 +2,25 @@
 #pragma once
 #include <array>
 #include <string>
+#include <vector>
 
 #include "core/base/config.h"
 
 namespace triptych {
+
+/// The learning rate of some parameters.
+struct LrFactorConfig {
+  std::string match;
+  double factor = 1;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("match", c.match, "names of parameters; '*' stands for any characters: visual.* is the image tower");
+    field("factor", c.factor, "times the learning rate", positive());
+  }
+  void validate() const {
+    if (match.empty()) throw FieldError("match", "names no parameter; visual.* is the image tower");
+  }
+};
 
 struct OptimizerConfig {
   std::string name = "adamw";
@@ -14,6 +29,9 @@ struct OptimizerConfig {
   double eps = 1e-8;
   double weight_decay = 0.1;
   double clip_norm = 0;
+  std::vector<std::string> freeze = {};
+  std::vector<LrFactorConfig> lr_factors = {};
+  double layer_decay = 1;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("name", c.name, "which optimizer", one_of({"adamw"}));
@@ -24,6 +42,10 @@ struct OptimizerConfig {
           "decoupled decay (times the learning rate) of matrices; norms, biases and scalars are exempt", at_least(0));
     field("clip_norm", c.clip_norm, "gradients are scaled down to this norm over all parameters; 0: never",
           at_least(0));
+    field("freeze", c.freeze, "names of parameters that are not trained; '*' stands for any characters: visual.*");
+    field("lr_factors", c.lr_factors, "learning rates of their own, in shares of the common one");
+    field("layer_decay", c.layer_decay,
+          "each layer of a tower learns at this share of the rate of the layer above; 1: all alike", between(1e-6, 1));
   }
   void validate() const {
     for (const double beta : betas) {

@@ -8,22 +8,31 @@
 #include <cmath>
 
 #include "core/base/errors.h"
+#include "core/train/parameter_rules.h"
 
 namespace triptych {
 namespace {
-
-std::vector<NamedTensor> parameters_to_train(Objective& objective) {
-  std::vector<NamedTensor> trained;
-  for (auto& parameter : objective.module().parameters()) {
-    if (parameter.tensor.requires_grad()) trained.push_back(parameter);
-  }
-  return trained;
-}
 
 std::vector<std::string> names_of(const std::vector<NamedTensor>& parameters) {
   std::vector<std::string> names;
   for (const auto& parameter : parameters) names.push_back(parameter.name);
   return names;
+}
+
+/// Freezes what the configuration says; what is left, with the rules of each.
+std::pair<std::vector<NamedTensor>, std::vector<double>> parameters_to_train(const OptimizerConfig& config,
+                                                                             Objective& objective) {
+  const auto all = objective.module().parameters();
+  const auto rules = parameter_rules(config, names_of(all));
+  std::vector<NamedTensor> trained;
+  std::vector<double> lr_factors;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (rules[i].frozen) all[i].tensor.set_requires_grad(false);
+    if (!all[i].tensor.requires_grad()) continue;
+    trained.push_back(all[i]);
+    lr_factors.push_back(rules[i].lr_factor);
+  }
+  return {trained, lr_factors};
 }
 
 std::vector<at::Tensor> tensors_of(const std::vector<NamedTensor>& parameters) {
@@ -55,13 +64,17 @@ Precision precision_of(const std::string& name) {
 }
 
 Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm)
+    : Trainer(config, plan, objective, comm, parameters_to_train(config.optimizer, objective)) {}
+
+Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm,
+                 const Trained& trained)
     : config_(config),
       plan_(plan),
       objective_(objective),
       comm_(comm),
-      trained_(parameters_to_train(objective)),
+      trained_(trained.first),
       sync_(objective.sync_form(), names_of(trained_), tensors_of(trained_), comm),
-      optimizer_(config.optimizer, trained_, objective.no_decay()),
+      optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second),
       schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps),
       guard_(config.train) {}
 

@@ -32,7 +32,8 @@ struct StepReport {
 
 class Trainer {
  public:
-  /// Collective: broadcasts the parameters from rank 0. `objective` and `comm` must outlive the trainer.
+  /// Freezes parameters by optimizer.freeze. Collective: broadcasts those that are trained from rank 0. `objective` and
+  /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
 
   /// `micro_batches`: this rank's rows of the global batch at samples_seen(). Throws NotFiniteError on every rank
@@ -50,6 +51,9 @@ class Trainer {
   void visit_state(StateVisitor& visitor);
 
  private:
+  using Trained = std::pair<std::vector<NamedTensor>, std::vector<double>>;  ///< parameters and their lr_factors
+  Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm,
+          const Trained& trained);
   StepClock clock() const;
   void to_device(std::vector<Batch>& micro_batches) const;
   void add_losses(const LossReport& local, StepReport& report);
