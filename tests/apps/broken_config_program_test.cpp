@@ -119,7 +119,7 @@ constexpr Broken kBroken[] = {
     {"csv_that_is_a_tar", "data: {corpora: [{name: a, format: csv, path: DIR/text.tar}]}\n", "corpus a: path: DIR/text.tar: |is this a CSV file?"},
     {"csv_without_the_column", "data: {corpora: [{name: a, format: csv, path: DIR/table.csv}]}\n", "corpus a: image_key: DIR/table.csv:1 has no column 'image'; its columns: picture, caption"},
     {"folder_that_is_a_file", "data: {corpora: [{name: a, format: image_folder, path: DIR/classes.txt}]}\n", "corpus a: path: 'DIR/classes.txt' is no folder"},
-    {"folder_without_pictures", "data: {corpora: [{name: a, format: image_folder, path: DIR/folder}]}\n", "corpus a: path: 'DIR/folder' holds no .jpg, .jpeg, .png or .webp file"},
+    {"folder_without_pictures", "data: {corpora: [{name: a, format: image_folder, path: DIR/folder}]}\n", "corpus a: path: 'DIR/folder' holds no .jpg (.jpeg, .jpe, .jfif), .png or .webp file"},
     {"keep_list_missing", "data: {corpora: [{name: a, TEXTS, keep_list: DIR/none.keep}]}\n", "corpus a: keep_list: |DIR/none.keep|No such file"},
     {"keep_list_of_another_kind", "data: {corpora: [{name: a, TEXTS, keep_list: DIR/classes.txt}]}\n", "corpus a: keep_list: DIR/classes.txt: is no keep-list"},
 

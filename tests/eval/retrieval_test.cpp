@@ -139,7 +139,7 @@ TEST(Retrieval, UnusableRecordsAreLeftOutAndCounted) {
     EXPECT_EQ(metric(metrics, "image_to_text_r1"), 1.0);
     EXPECT_EQ(metric(metrics, "text_to_image_r1"), 1.0);
   }
-  EXPECT_THROW(retrieve(one_each(numbered(2)), encoders, 2, 2, {0, 1}), DataBudgetError);
+  EXPECT_THROW(retrieve(one_each(numbered(2)), encoders, 2, 2, {0, 1}), ConfigError);
 }
 
 TEST(Retrieval, NeedsCaptions) {
