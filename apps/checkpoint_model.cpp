@@ -1,14 +1,19 @@
 // Finds, verifies and loads a checkpoint's model; the optimizer's state stays on disk.
 #include "apps/checkpoint_model.h"
 
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
 #include <variant>
 
 #include "core/base/log.h"
 #include "core/model/initial_weights.h"
+#include "core/module/safetensors.h"
 #include "core/objective/objective_table.h"
 #include "core/train/checkpoint_store.h"
 #include "core/train/train_config_file.h"
 #include "core/train/trainer.h"
+#include "core/train/weight_ema.h"
 #include "data/loader.h"
 
 namespace triptych {
@@ -18,6 +23,16 @@ namespace fs = std::filesystem;
 
 bool has_label_head(const ObjectiveConfig& objective) {
   return std::holds_alternative<CrossEntropyConfig>(objective);
+}
+
+/// Parameters that were not trained have no average and stay.
+void use_averages(Module& module, const fs::path& checkpoint) {
+  const c10::NoGradGuard no_grad;
+  const SafetensorsReader state(checkpoint / "state.safetensors");
+  for (auto& [name, tensor] : module.parameters()) {
+    const auto average = WeightEma::kPrefix + name;
+    if (state.contains(average)) tensor.copy_(state.read(average));
+  }
 }
 
 }  // namespace
@@ -56,7 +71,7 @@ void check_classes(const ChosenCheckpoint& checkpoint, const std::vector<std::st
 }
 
 CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path& checkpoint, at::Device device,
-                                      bool with_labels) {
+                                      bool with_labels, Weights weights) {
   CheckpointModel model;
   DataConfig data = config.data;
   // Without a label table the corpora need not exist here: a model can be evaluated where it was not trained.
@@ -77,6 +92,7 @@ CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path&
   } catch (const ConfigError& error) {
     throw CheckpointError(error.what());
   }
+  if (config.train.ema && weights == Weights::kAveraged) use_averages(model.objective->module(), checkpoint);
   return model;
 }
 

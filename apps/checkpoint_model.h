@@ -31,10 +31,13 @@ struct CheckpointModel {
 /// mean other classes.
 void check_classes(const ChosenCheckpoint& checkpoint, const std::vector<std::string>& class_names);
 
+/// With train.ema a checkpoint holds both.
+enum class Weights { kAveraged, kLast };
+
 /// Builds the objective of `config` on `device` and gives it the checkpoint's weights. `with_labels`: opens the
 /// training corpora for their label table; objectives with a classification head need it. Throws ConfigError,
 /// CheckpointError.
 CheckpointModel load_checkpoint_model(const TrainConfig& config, const std::filesystem::path& checkpoint,
-                                      at::Device device, bool with_labels);
+                                      at::Device device, bool with_labels, Weights weights);
 
 }  // namespace triptych

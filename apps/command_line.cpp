@@ -66,6 +66,7 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
   eval->add_option("--device", a.device, "instead of train.device")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}).description(""))
       ->option_text("auto|cpu|cuda");
+  eval->add_flag("--last-weights", a.last_weights, "of a run with train.ema: its weights instead of their average");
   eval->add_option("--batch", a.batch, "rows of one forward")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");

@@ -31,8 +31,9 @@ struct EvalArguments {
   std::string checkpoint;  ///< a checkpoint, or a run directory: its newest valid one
   std::string config;      ///< whose eval entries to use; empty: the checkpoint's own
   std::vector<std::string> set;
-  std::string device;      ///< empty: as the configuration says
-  std::int64_t batch = 0;  ///< rows of one forward; 0: 64
+  std::string device;         ///< empty: as the configuration says
+  std::int64_t batch = 0;     ///< rows of one forward; 0: 64
+  bool last_weights = false;  ///< not their average, which a run with train.ema has
   Format format = Format::kTable;
 };
 

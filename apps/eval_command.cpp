@@ -109,7 +109,8 @@ ExitCode run_command(const EvalArguments& arguments) {
   first_of_host_first(comm, place.local_rank == 0, [&] {
     // The run may have been changed since this checkpoint.
     const auto trained = saved_config(checkpoint.folder);
-    model = load_checkpoint_model(trained, checkpoint.folder, at::Device(place.device), with_labels);
+    model = load_checkpoint_model(trained, checkpoint.folder, at::Device(place.device), with_labels,
+                                  arguments.last_weights ? Weights::kLast : Weights::kAveraged);
     if (place.rank == 0 && !model.facts.class_names.empty()) check_classes(checkpoint, model.facts.class_names);
     for (const auto& evaluator : evaluators) {
       check_served(*evaluator, model.objective->encoders(), tag_of(trained.objective));

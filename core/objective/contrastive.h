@@ -24,7 +24,7 @@ using PairLoss = std::function<LossOutput(const PairRows& rows, Collectives& com
 
 /// How the logits' own parameters start and stay.
 struct LogitConfig {
-  bool clamp_scale = true;       ///< the logarithm of the multiplier stays in [0, log 100]
+  bool clamp_scale = true;          ///< the logarithm of the multiplier stays in [0, log 100]
   std::optional<double> bias = {};  ///< initial; none: no bias
 };
 

@@ -1,11 +1,20 @@
 // The `train` section: what one step is, how its numbers are computed, and when a step is refused.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/base/config.h"
 
 namespace triptych {
+
+struct EmaConfig {
+  double decay = 0.9999;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("decay", c.decay, "share of the average that an update keeps, less in the first updates", between(0, 1));
+  }
+};
 
 struct LoopConfig {
   std::int64_t global_batch = 256;
@@ -17,6 +26,7 @@ struct LoopConfig {
   std::int64_t max_skipped_steps = 5;
   double skip_norm_above = 0;
   double timeout_s = 600;
+  std::optional<EmaConfig> ema = {};
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("global_batch", c.global_batch,
@@ -34,6 +44,7 @@ struct LoopConfig {
           "steps in a row without a usable gradient that are skipped; one more ends the run", at_least(0));
     field("skip_norm_above", c.skip_norm_above,
           "skip a step whose gradient norm exceeds this many times its running mean; 0: never", at_least(0));
+    field("ema", c.ema, "average the weights; evaluations use the average");
     field("timeout_s", c.timeout_s, "seconds a rank waits for its peers in one collective", positive());
   }
   void validate() const {

@@ -60,9 +60,11 @@ MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, 
   const double scores = 6 * static_cast<double>(classes) * static_cast<double>(plan.micro_batch);
   const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
   MemoryEstimate estimate;
-  estimate.weights = estimate.gradients = estimate.buckets = whole(parameters * bytes);
+  const double averages = config.train.ema ? 1 : 0;
+  estimate.gradients = estimate.buckets = whole(parameters * bytes);
+  estimate.weights = whole((1 + averages) * parameters * bytes);
   estimate.optimizer = whole(2 * parameters * bytes);
-  estimate.snapshot = rank == 0 ? whole(3 * parameters * bytes) : 0;
+  estimate.snapshot = rank == 0 ? whole((3 + averages) * parameters * bytes) : 0;
   estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
                                picture * bytes * static_cast<double>(plan.micro_batch));
   estimate.loss = whole((contrastive ? embeddings : scores) * bytes);

@@ -321,6 +321,7 @@ void TrainRun::evaluate_if_due() {
   if (!evaluations.due(step)) return;
   const auto begin = Clock::now();
   const auto spec = parts_.objective->needs();
+  std::optional<WeightEma::InUse> averaged(std::in_place, trainer_->ema());
   const auto metrics = evaluations.run(step,
                                        {.comm = comm_,
                                         .device = parts_.device,
@@ -329,6 +330,7 @@ void TrainRun::evaluate_if_due() {
                                         .workers = static_cast<int>(request_.config.data.workers),
                                         .class_names = parts_.facts.class_names},
                                        [&] { return stop_ = agree_to_stop(); });
+  averaged.reset();
   better_ = evaluations.improves(metrics, step);
   if (better_ || (!metrics.empty() && step >= parts_.plan.total_steps)) saved_step_ = -1;
   if (root() && !metrics.empty()) {

@@ -76,7 +76,9 @@ Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& obj
       sync_(objective.sync_form(), names_of(trained_), tensors_of(trained_), comm),
       optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second),
       schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps),
-      guard_(config.train) {}
+      guard_(config.train) {
+  if (config.train.ema) ema_.emplace(*config.train.ema, trained_);
+}
 
 StepReport Trainer::step(std::vector<Batch> micro_batches) {
   const auto start = std::chrono::steady_clock::now();
@@ -102,6 +104,7 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   if (report.verdict == Verdict::kTake) {
     optimizer_.clip(report.grad_norm);
     optimizer_.update(report.lr);
+    if (ema_) ema_->update();
     objective_.after_update(scope);
   }
   ++steps_done_;
@@ -183,6 +186,7 @@ void Trainer::visit_state(StateVisitor& visitor) {
   objective_.visit_state(visitor);
   optimizer_.visit_state(visitor);
   guard_.visit_state(visitor);
+  if (ema_) ema_->visit_state(visitor);
   visitor.integer("trainer.steps_done", steps_done_);
   visitor.integer("trainer.samples_seen", samples_seen_);
 }

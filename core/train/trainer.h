@@ -1,6 +1,7 @@
 // One optimizer step over all ranks, on one screen. Logging, saving and evaluating live outside (train_run.cpp).
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/train/optimizer.h"
 #include "core/train/step_guard.h"
 #include "core/train/train_config.h"
+#include "core/train/weight_ema.h"
 #include "distributed/gradient_sync.h"
 
 namespace triptych {
@@ -47,6 +49,8 @@ class Trainer {
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t samples_seen() const { return samples_seen_; }  ///< position of the next global batch
   const StepGuard& guard() const { return guard_; }
+  /// Null without train.ema.
+  WeightEma* ema() { return ema_ ? &*ema_ : nullptr; }
   /// All that the next steps depend on: objective, optimizer, guard, counters.
   void visit_state(StateVisitor& visitor);
 
@@ -68,6 +72,7 @@ class Trainer {
   AdamW optimizer_;
   LrSchedule schedule_;
   StepGuard guard_;
+  std::optional<WeightEma> ema_;
   std::int64_t steps_done_ = 0, samples_seen_ = 0;
 };
 

@@ -138,7 +138,7 @@ constexpr Broken kBroken[] = {
     {"model_beyond_the_memory", "model: {text: {width: 1000000}}\n", "model: needs about|shrink the model"},
 
     // objective
-    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, cross_entropy, supcon; did you mean unicl?"},
+    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, siglip, cross_entropy, supcon; did you mean unicl?"},
     {"key_of_another_objective", "objective: {name: unicl, @temperature: 0.1}\n", "objective.temperature: unknown key|name, directions, clamp_scale"},
     {"directions_unknown", "objective: {directions: @row}\n", "objective.directions: got 'row', expected one of both, rows, columns; did you mean rows?"},
     {"temperature_zero", "objective: {name: supcon, temperature: @0}\n", "objective.temperature: got 0, expected a number > 0"},
