@@ -109,11 +109,11 @@ Json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launc
   const auto& config = bench.config;
   const BenchInputs inputs(bench.inputs, comm.rank(), comm.size());
   if (!bench.inputs.empty()) rows = {inputs.local_rows("labels", 0)};
-  const auto start = memory_use(at::kCPU).peak_rss_mb;
   for (const auto count : rows) {
     LossWork loss{config, inputs, count, at::Device(launch.place().device), comm};
     const auto work = std::visit([&](const auto& c) { return loss(c); }, config.objective);
-    const double value = work().item<double>();  // and warm
+    const auto start = memory_use(at::kCPU).peak_rss_mb;  // with the rows
+    const double value = work().item<double>();           // and warm
     const auto times = time_runs(work, bench.seconds / static_cast<double>(rows.size()), 2, comm);
     const double best = *std::min_element(times.begin(), times.end());
     table.push_back({{"local_rows", count},

@@ -20,7 +20,7 @@ using torch::autograd::variable_list;
 struct SigmoidSums {
   at::Tensor positive, negative;  ///< of -log sigmoid(z l), fp64 scalars
   at::Tensor scale, bias;         ///< of dL/dl u.v and dL/dl, fp64 scalars
-  at::Tensor query_nd, key_nd;    ///< of dL/dl times the other side's row
+  at::Tensor query_nd, key_nd;    ///< the rows' own gradients: of dL/dl / queries, times the other side's row
 };
 
 at::Tensor minus_log_sigmoid(const at::Tensor& logits) {
@@ -55,8 +55,8 @@ SigmoidSums sweep(const at::Tensor& query_nd, const at::Tensor& key_nd, std::int
     turn_tile(tile, at.row + self - at.column, scale, bias, sums);
     gradients.add(tile, at);
   });
-  sums.query_nd = gradients.query_nd();
-  sums.key_nd = gradients.key_nd();
+  sums.query_nd = gradients.take_query(scale / static_cast<double>(query_nd.size(0)));
+  sums.key_nd = gradients.take_key(scale / static_cast<double>(query_nd.size(0)));
   return sums;
 }
 
@@ -96,9 +96,8 @@ LossOutput siglip_loss(const at::Tensor& image_bd, const at::Tensor& text_bd, co
   }
   const auto type = image_bd.scalar_type();
   const auto scalar = [&](const at::Tensor& sum) { return (sum * mean).to(type); };
-  const at::Tensor total =
-      KnownGradients::apply(image_bd, text_bd, scale, bias, scalar(own.positive + own.negative),
-                            own.query_nd * (s * mean), d_text * (s * mean), scalar(own.scale), scalar(own.bias));
+  const at::Tensor total = KnownGradients::apply(image_bd, text_bd, scale, bias, scalar(own.positive + own.negative),
+                                                 own.query_nd, d_text, scalar(own.scale), scalar(own.bias));
   return {total, {{"positive", scalar(own.positive)}, {"negative", scalar(own.negative)}}};
 }
 

@@ -211,7 +211,7 @@ PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query
     turn_tile(pairs, tile, at, query, key);
     sums.add(tile, at);
   });
-  return {sums.query_nd() * pairs.scale, with_keys ? sums.key_nd() * pairs.scale : at::Tensor()};
+  return {sums.take_query(pairs.scale), sums.take_key(pairs.scale)};
 }
 
 }  // namespace triptych

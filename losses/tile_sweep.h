@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "losses/tile_factor.h"
 
@@ -31,8 +32,11 @@ class GradientSums {
   GradientSums(const at::Tensor& query_nd, const at::Tensor& key_nd, bool with_keys);
   /// tile: the factors, in the sums' type.
   void add(const at::Tensor& tile, const TilePlace& at);
-  const at::Tensor& query_nd() const { return query_gradient_; }
-  const at::Tensor& key_nd() const { return key_gradient_; }  ///< undefined without keys
+  /// The sums times a number, taken out: nothing can be added any more. Undefined without keys.
+  at::Tensor take_query(double times) { return std::move(query_gradient_).mul_(times); }
+  at::Tensor take_key(double times) {
+    return key_gradient_.defined() ? std::move(key_gradient_).mul_(times) : at::Tensor();
+  }
 
  private:
   at::ScalarType type_;  ///< of factors: the rows'

@@ -93,7 +93,7 @@ struct TiledPair : torch::autograd::Function<TiledPair> {
     at::Tensor scale = at::zeros({}, state.row_mass_all.options());
     if (rows.used()) scale = scale + rows.scale_gradient();
     if (columns.used()) scale = scale + columns.scale_gradient();
-    return {image.query_nd.mul_(gradients[0]), text * gradients[0], (scale * gradients[0]).to(dtype), {}, {}};
+    return {image.query_nd.mul_(gradients[0]), text.mul_(gradients[0]), (scale * gradients[0]).to(dtype), {}, {}};
   }
 };
 
