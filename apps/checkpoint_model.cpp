@@ -41,7 +41,7 @@ ChosenCheckpoint choose_checkpoint(const fs::path& path) {
   if (fs::exists(path / "manifest.json")) return {path, verify_checkpoint(path)};
   const CheckpointStore store(path / "checkpoints");
   std::string damage;
-  for (const auto step : store.steps()) {
+  for (const auto step : fs::is_directory(path) ? store.steps() : std::vector<std::int64_t>()) {
     try {
       return {store.path(step), verify_checkpoint(store.path(step))};
     } catch (const CheckpointError& error) {

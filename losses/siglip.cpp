@@ -30,10 +30,9 @@ at::Tensor minus_log_sigmoid(const at::Tensor& logits) {
 /// `tile` holds raw products and becomes dL/dl. Its positive pairs, if any, lie on a diagonal.
 void turn_tile(at::Tensor& tile, std::int64_t offset, double scale, double bias, SigmoidSums& sums) {
   const bool meets = offset > -tile.size(0) && offset < tile.size(1);
-  at::Tensor raw_pairs, pairs;
+  at::Tensor pairs;
   const at::Tensor logits = tile * scale + bias;
   if (meets) {
-    raw_pairs = tile.diagonal(offset).clone();
     pairs = logits.diagonal(offset).clone();
     logits.diagonal(offset).fill_(-std::numeric_limits<double>::infinity());  // no negative pair
     sums.positive += minus_log_sigmoid(pairs);

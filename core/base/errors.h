@@ -13,7 +13,7 @@ enum class ExitCode : int {
   kData = 3,          ///< data beyond its error budget
   kNoCheckpoint = 4,  ///< no usable checkpoint
   kLostPeer = 5,      ///< a rank is gone or did not answer in time
-  kNotFinite = 6,     ///< too many steps in a row without a finite gradient
+  kNotFinite = 6,     ///< too many steps in a row without a finite gradient, or weights that are not finite
   kStorage = 7,       ///< the disk refused a write
   kPreempted = 75,    ///< asked to stop; a checkpoint was saved
 };

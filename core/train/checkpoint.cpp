@@ -227,8 +227,4 @@ void load_checkpoint_model(const fs::path& folder, Module& module) {
   }
 }
 
-std::string checkpoint_config(const fs::path& folder) {
-  return read_file(folder / kConfig, 16 << 20);
-}
-
 }  // namespace triptych

@@ -54,7 +54,4 @@ void load_checkpoint(const std::filesystem::path& folder, const VisitState& visi
 /// shape.
 void load_checkpoint_model(const std::filesystem::path& folder, Module& module);
 
-/// config.yaml: the resolved configuration that the state was trained with.
-std::string checkpoint_config(const std::filesystem::path& folder);
-
 }  // namespace triptych

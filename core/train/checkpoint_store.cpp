@@ -163,7 +163,7 @@ void CheckpointWriter::write(const SaveJob& job) const {
   write_checkpoint(store_.path(job.manifest.step), job.manifest, job.snapshot, job.config_text);
   try {
     prune(job.best_step);
-  } catch (const StorageError& error) {  // the new checkpoint is safe: an old one too many does no harm
+  } catch (const Error& error) {  // the new checkpoint is safe: an old one too many does no harm
     log_warning(error.what());
   }
 }

@@ -6,6 +6,7 @@
 #include "core/base/errors.h"
 #include "core/base/log.h"
 #include "core/train/run_changes.h"
+#include "core/train/train_config_file.h"
 
 namespace triptych {
 namespace {
@@ -63,7 +64,9 @@ std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const 
     point = named(request.resume, directory, store);
   }
   if (point) {
-    check_changes(checkpoint_config(point->checkpoint.path), request.config_text, request.allow_change);
+    // Read and written again: keys that are younger than the checkpoint stand at their defaults.
+    const auto saved = train_config_text(load_train_config(point->checkpoint.path / "config.yaml"));
+    check_changes(saved, request.config_text, request.allow_change);
   }
   return point;
 }

@@ -22,7 +22,7 @@ std::string tag_of(const ObjectiveConfig& objective) {
 std::map<std::string, std::int64_t> parameters_by_part(Objective& objective) {
   std::map<std::string, std::int64_t> parts;
   for (const auto& [name, tensor] : objective.module().parameters()) {
-    const bool image = name.starts_with("visual."), scale = name.find("logit_scale") != std::string::npos;
+    const bool image = name.starts_with("visual."), scale = name.starts_with("logit_");
     const bool head = name.starts_with("head.");
     parts[image ? "image tower" : scale ? "logit scale" : head ? "head" : "text tower"] += tensor.numel();
   }

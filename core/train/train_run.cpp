@@ -358,10 +358,10 @@ void TrainRun::save_if_due() {
   const auto& config = request_.config.checkpoint;
   const auto& geometry = parts_.plan.geometry;
   const auto step = trainer_->steps_done();
-  save_due_ |=
-      step > 0 && step != saved_step_ && (config.every.due(step, geometry) || config.keep_every.due(step, geometry));
+  const bool fresh = step > 0 && step != saved_step_, milestone = fresh && config.keep_every.due(step, geometry);
+  save_due_ |= fresh && config.every.due(step, geometry);
   // Between refused steps nothing is learned, and weights that give no usable gradient would push out those that do.
-  const bool now = (save_due_ && trainer_->guard().skipped_in_a_row() == 0) || better_;
+  const bool now = (save_due_ && trainer_->guard().skipped_in_a_row() == 0) || milestone || better_;
   if ((now || stop_ || step >= parts_.plan.total_steps) && step != saved_step_) save();
   better_ = false;
 }

@@ -19,16 +19,21 @@ std::vector<std::string> names_of(const std::vector<NamedTensor>& parameters) {
   return names;
 }
 
-/// Freezes what the configuration says; what is left, with the rules of each.
+/// Freezes what the configuration says; what is left, with the rules of each. Frozen parameters come from rank 0, as
+/// the others do. Collective.
 std::pair<std::vector<NamedTensor>, std::vector<double>> parameters_to_train(const OptimizerConfig& config,
-                                                                             Objective& objective) {
+                                                                             Objective& objective, Collectives& comm) {
   const auto all = objective.module().parameters();
   const auto rules = parameter_rules(config, names_of(all));
   std::vector<NamedTensor> trained;
   std::vector<double> lr_factors;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (rules[i].frozen) all[i].tensor.set_requires_grad(false);
-    if (!all[i].tensor.requires_grad()) continue;
+    if (!all[i].tensor.requires_grad()) {
+      at::Tensor frozen = all[i].tensor;
+      comm.broadcast(frozen, 0);
+      continue;
+    }
     trained.push_back(all[i]);
     lr_factors.push_back(rules[i].lr_factor);
   }
@@ -64,7 +69,7 @@ Precision precision_of(const std::string& name) {
 }
 
 Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm)
-    : Trainer(config, plan, objective, comm, parameters_to_train(config.optimizer, objective)) {}
+    : Trainer(config, plan, objective, comm, parameters_to_train(config.optimizer, objective, comm)) {}
 
 Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm,
                  const Trained& trained)
@@ -104,8 +109,8 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   if (report.verdict == Verdict::kTake) {
     optimizer_.clip(report.grad_norm);
     optimizer_.update(report.lr);
-    if (ema_) ema_->update();
     objective_.after_update(scope);
+    if (ema_) ema_->update();
   }
   ++steps_done_;
   samples_seen_ += plan_.geometry.global_batch;

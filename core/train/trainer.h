@@ -34,7 +34,7 @@ struct StepReport {
 
 class Trainer {
  public:
-  /// Freezes parameters by optimizer.freeze. Collective: broadcasts those that are trained from rank 0. `objective` and
+  /// Freezes parameters by optimizer.freeze. Collective: broadcasts all from rank 0. `objective` and
   /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
 

@@ -152,8 +152,8 @@ class CsvWalk {
     line_columns_ = 1;
   }
 
-  /// By delimiters alone the first line and the last one are rows, and most of those between them. Lines of a caption
-  /// are not: its first or last one lacks the other columns.
+  /// By delimiters alone the first line and the last one are rows, and most of those between them. A caption of several
+  /// lines lacks the other columns in its first or last one, unless it holds delimiters itself.
   bool holds_rows() const {
     return columns_ >= 2 && first_fits_ && inner_fits_ > 0 && 2 * inner_fits_ >= inner_lines_ &&
            line_columns_ == columns_;

@@ -88,7 +88,7 @@ TEST(Checkpoint, GivesBackEveryKindOfItem) {
   EXPECT_EQ(manifest, some_manifest(7));
   load_checkpoint(path, loaded.visit(), kModelNames);
   EXPECT_TRUE(state == loaded);
-  EXPECT_EQ(checkpoint_config(path), "a: 1\n");
+  EXPECT_EQ(read_file(path / "config.yaml"), "a: 1\n");
   EXPECT_EQ(SafetensorsReader(path / "model.safetensors").tensors().size(), 1u);
   EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
 }
