@@ -2,7 +2,6 @@
 #include "core/train/checkpoint.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -210,20 +209,6 @@ void load_checkpoint(const fs::path& folder, const VisitState& visit, const std:
     load_snapshot(visit, model_names, model, state);
   } catch (const CheckpointError& error) {
     throw CheckpointError(folder.string() + ": " + error.what());
-  }
-}
-
-void load_checkpoint_model(const fs::path& folder, Module& module) {
-  const SafetensorsReader model(folder / kModel);
-  const c10::NoGradGuard no_grad;
-  for (const bool buffers : {false, true}) {
-    for (auto& [name, tensor] : buffers ? module.buffers() : module.parameters()) {
-      const auto stored = model.read(name);
-      if (stored.sizes() != tensor.sizes()) {
-        throw CheckpointError((folder / kModel).string() + ": " + name + " has another shape than this model's");
-      }
-      tensor.copy_(stored);
-    }
   }
 }
 

@@ -50,8 +50,4 @@ Manifest verify_checkpoint(const std::filesystem::path& folder);
 void load_checkpoint(const std::filesystem::path& folder, const VisitState& visit,
                      const std::set<std::string>& model_names);
 
-/// Only model.safetensors, for evaluation and export. Throws CheckpointError naming what is missing or has another
-/// shape.
-void load_checkpoint_model(const std::filesystem::path& folder, Module& module);
-
 }  // namespace triptych
