@@ -16,10 +16,16 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
 }
 
 Convolution::Convolution(at::Tensor weight, std::int64_t stride)
-    : weight_(parameter("weight", std::move(weight))), stride_(stride) {}
+    : weight_(parameter("weight", weight.contiguous(at::MemoryFormat::ChannelsLast))), stride_(stride) {
+  // Of a 1 x 1 kernel both formats are the same; one set of strides, so that gradients have it, too.
+  if (weight.size(2) == 1) weight_.set_data(weight.contiguous());
+}
 
 at::Tensor Convolution::forward(const at::Tensor& x_nchw) const {
-  return at::conv2d(x_nchw, weight_, {}, stride_, weight_.size(2) / 2);
+  if (weight_.size(2) > 1) return at::conv2d(x_nchw, weight_, {}, stride_, weight_.size(2) / 2);
+  const at::Tensor kept = stride_ == 1 ? x_nchw
+                                       : x_nchw.slice(2, 0, std::nullopt, stride_).slice(3, 0, std::nullopt, stride_);
+  return at::linear(kept.permute({0, 2, 3, 1}), weight_.flatten(1)).permute({0, 3, 1, 2});
 }
 
 LayerNorm::LayerNorm(std::int64_t width, double eps)

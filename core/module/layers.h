@@ -21,7 +21,8 @@ class Linear : public Module {
   at::Tensor weight_, bias_;
 };
 
-/// A convolution without bias; weight [out, in, kernel, kernel], padded so that stride 1 keeps the size.
+/// A convolution without bias; weight [out, in, kernel, kernel], padded so that stride 1 keeps the size. Pictures and
+/// weights lie channels last; a 1 x 1 kernel is a matrix product.
 class Convolution : public Module {
  public:
   Convolution(at::Tensor weight, std::int64_t stride);

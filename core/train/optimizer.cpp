@@ -42,16 +42,17 @@ bool AdamW::decays(const std::string& name, const at::Tensor& parameter) {
 }
 
 AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
-             const std::vector<std::string>& no_decay, const std::vector<double>& lr_factors)
-    : config_(config), parameters_(std::move(parameters)) {
+             const std::vector<std::string>& no_decay, const std::vector<double>& lr_factors, Collectives& comm)
+    : config_(config), parameters_(std::move(parameters)), shards_(parameters_, config.shard, comm) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& parameter = parameters_[i];
     const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end();
     auto& group = group_of(!exempt && decays(parameter.name, parameter.tensor), lr_factors.empty() ? 1 : lr_factors[i]);
     group.names.push_back(parameter.name);
+    group.indices.push_back(i);
     group.parameters.push_back(parameter.tensor);
-    group.means.push_back(at::zeros_like(parameter.tensor));
-    group.squares.push_back(at::zeros_like(parameter.tensor));
+    group.means.push_back(shards_.own(i) ? at::zeros_like(parameter.tensor) : at::Tensor());
+    group.squares.push_back(shards_.own(i) ? at::zeros_like(parameter.tensor) : at::Tensor());
     group.steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat)));
   }
 }
@@ -60,7 +61,7 @@ AdamW::Group& AdamW::group_of(bool decays, double lr_factor) {
   for (auto& group : groups_) {
     if (group.decays == decays && group.lr_factor == lr_factor) return group;
   }
-  groups_.push_back({decays, lr_factor, {}, {}, {}, {}, {}});
+  groups_.push_back({decays, lr_factor, {}, {}, {}, {}, {}, {}});
   return groups_.back();
 }
 
@@ -96,16 +97,61 @@ void AdamW::scale_gradients(double factor) {
   at::_foreach_mul_(gradients, factor);
 }
 
-void AdamW::update(double lr) {
+void AdamW::update(double lr, std::optional<double> beta1) {
   const c10::NoGradGuard no_grad;
   ++updates_;
   for (auto& group : groups_) {
-    std::vector<at::Tensor> gradients;
-    for (const auto& parameter : group.parameters) gradients.push_back(parameter.grad());
-    for (auto& step : group.steps) step.fill_(static_cast<double>(updates_));
-    at::_fused_adamw_(group.parameters, gradients, group.means, group.squares, {}, group.steps, lr * group.lr_factor,
-                      config_.betas[0], config_.betas[1], group.decays ? config_.weight_decay : 0, config_.eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+    std::vector<at::Tensor> parameters, gradients, means, squares, steps;
+    for (std::size_t i = 0; i < group.indices.size(); ++i) {
+      if (!shards_.own(group.indices[i])) continue;
+      parameters.push_back(group.parameters[i]);
+      gradients.push_back(group.parameters[i].grad());
+      means.push_back(group.means[i]);
+      squares.push_back(group.squares[i]);
+      steps.push_back(group.steps[i].fill_(static_cast<double>(updates_)));
+    }
+    if (parameters.empty()) continue;  // all of the group are other ranks'
+    at::_fused_adamw_(parameters, gradients, means, squares, {}, steps, lr * group.lr_factor,
+                      beta1.value_or(config_.betas[0]), config_.betas[1], group.decays ? config_.weight_decay : 0,
+                      config_.eps, /*amsgrad=*/false, /*maximize=*/false);
+  }
+  shards_.share_parameters(parameters_);
+}
+
+void AdamW::hold_all() {
+  each_moment([&](at::Tensor& moment, const Group& group, std::size_t i) {
+    if (!moment.defined()) moment = at::zeros_like(group.parameters[i]);
+  });
+}
+
+void AdamW::collect() {
+  if (!shards_.sharded()) return;
+  const c10::NoGradGuard no_grad;
+  each_moment([&](at::Tensor& moment, const Group& group, std::size_t i) {
+    const at::Tensor whole = shards_.to_root(moment, group.indices[i], group.parameters[i]);
+    if (!moment.defined()) moment = whole;
+  });
+}
+
+void AdamW::keep_own() {
+  each_moment([&](at::Tensor& moment, const Group& group, std::size_t i) {
+    if (!shards_.own(group.indices[i])) moment = at::Tensor();
+  });
+}
+
+std::int64_t AdamW::moment_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& group : groups_) {
+    for (const auto* moments : {&group.means, &group.squares})
+      for (const auto& moment : *moments) bytes += moment.defined() ? static_cast<std::int64_t>(moment.nbytes()) : 0;
+  }
+  return bytes;
+}
+
+void AdamW::each_moment(const std::function<void(at::Tensor&, const Group&, std::size_t)>& use) {
+  for (auto& group : groups_) {
+    for (auto* moments : {&group.means, &group.squares})
+      for (std::size_t i = 0; i < moments->size(); ++i) use((*moments)[i], group, i);
   }
 }
 

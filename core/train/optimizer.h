@@ -2,11 +2,15 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/module/module.h"
 #include "core/train/optimizer_config.h"
+#include "core/train/optimizer_shards.h"
 
 namespace triptych {
 
@@ -19,7 +23,7 @@ class AdamW {
   /// `parameters` in registration order; those in `no_decay` (full names) are exempt although the rule would decay
   /// them. lr_factors: of each parameter, or none.
   AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const std::vector<std::string>& no_decay,
-        const std::vector<double>& lr_factors = {});
+        const std::vector<double>& lr_factors, Collectives& comm);
 
   /// L2 norm over all gradients, summed in double in a fixed order: the same bits on every rank that holds the same
   /// gradients, whatever its number of threads. Not finite if any gradient is not.
@@ -27,9 +31,15 @@ class AdamW {
   /// Scales all gradients by min(1, clip_norm / (norm + 1e-6)); nothing with clip_norm 0.
   void clip(double norm);
   void scale_gradients(double factor);
-  void update(double lr);
-  /// Moments by parameter name, and the number of updates.
+  /// beta1: in place of the configured one. Collective with optimizer.shard.
+  void update(double lr, std::optional<double> beta1 = {});
+  /// Moments by parameter name, and the number of updates. With optimizer.shard only between hold_all or collect and
+  /// keep_own.
   void visit_state(StateVisitor& visitor);
+  void hold_all();  ///< room for the moments of every parameter, to be loaded
+  void collect();   ///< the moments of every parameter on rank 0. Collective
+  void keep_own();  ///< drops the moments that are other ranks'
+  std::int64_t moment_bytes() const;  ///< of this rank
 
   /// OpenCLIP's rule: matrices and larger are decayed; vectors, scalars, biases, norms and the logit scale are not.
   static bool decays(const std::string& name, const at::Tensor& parameter);
@@ -41,12 +51,15 @@ class AdamW {
     bool decays = false;
     double lr_factor = 1;
     std::vector<std::string> names;
-    std::vector<at::Tensor> parameters, means, squares, steps;
+    std::vector<std::size_t> indices;  ///< among all parameters
+    std::vector<at::Tensor> parameters, means, squares, steps;  ///< moments may be undefined: another rank's
   };
   Group& group_of(bool decays, double lr_factor);
+  void each_moment(const std::function<void(at::Tensor& moment, const Group& group, std::size_t i)>& use);
 
   OptimizerConfig config_;
   std::vector<NamedTensor> parameters_;
+  OptimizerShards shards_;
   std::vector<Group> groups_;
   std::int64_t updates_ = 0;
 };

@@ -32,6 +32,7 @@ struct OptimizerConfig {
   std::vector<std::string> freeze = {};
   std::vector<LrFactorConfig> lr_factors = {};
   double layer_decay = 1;
+  bool shard = false;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("name", c.name, "which optimizer", one_of({"adamw"}));
@@ -46,6 +47,9 @@ struct OptimizerConfig {
     field("lr_factors", c.lr_factors, "learning rates of their own, in shares of the common one");
     field("layer_decay", c.layer_decay,
           "each layer of a tower learns at this share of the rate of the layer above; 1: all alike", between(1e-6, 1));
+    field("shard", c.shard,
+          "each rank keeps the moments of its share of the parameters (ZeRO-1): memory for one more exchange a step; a "
+          "checkpoint holds them all and resumes on any number of ranks");
   }
   void validate() const {
     for (const double beta : betas) {

@@ -72,11 +72,12 @@ std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const 
 }
 
 void check_head(const Manifest& manifest, const std::vector<std::string>& class_names, const TrainRequest& request) {
-  if (!std::holds_alternative<CrossEntropyConfig>(request.config.objective)) return;
+  const bool head = std::holds_alternative<CrossEntropyConfig>(request.config.objective);
+  if (!head && !std::holds_alternative<LabelEmbeddingConfig>(request.config.model.text)) return;
   if (class_names_hash(class_names) == manifest.class_names_xxh64) return;
   throw ConfigError(
-      "the classes are not those of the checkpoint, or stand in another order, so that the head's outputs would mean "
-      "something else. Put the class lists back (classes.json in the run directory holds them), or start a new run "
+      "the classes are not those of the checkpoint, or stand in another order, so that the outputs of the head (or the rows of the "
+      "label embedding) would mean something else. Put the class lists back (classes.json in the run directory holds them), or start a new run "
       "with model.init_from");
 }
 

@@ -36,6 +36,9 @@ void TrainConfig::validate() const {
   if (schedule.final_lr > optimizer.lr) {
     throw FieldError("schedule.final_lr", "is larger than optimizer.lr, from which the schedule falls");
   }
+  if (schedule.warmup_lr > optimizer.lr) {
+    throw FieldError("schedule.warmup_lr", "is larger than optimizer.lr, to which the schedule rises");
+  }
 }
 
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {

@@ -130,6 +130,7 @@ bool TrainRun::take_directory() {
 
 /// Rank 0 reads; all ranks receive.
 void TrainRun::start_from_checkpoint() {
+  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kEveryRank);
   const auto from = on_root(comm_, [&] {
     if (!resumed_) return std::string();
     check_corpora(resumed_->checkpoint.manifest, hash_text(parts_.corpora->fingerprint()), request_);
@@ -198,6 +199,7 @@ ExitCode TrainRun::run() {
     save_if_due();
   }
   if (profile_) profile_->end();
+  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
   saver_->finish([this] { return stage(); });
   end_progress();
   const auto last = trainer_->steps_done();
@@ -285,7 +287,10 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& global_ids
   if (root() && log_config().ledger) {
     log_->ledger(ledger_lines(report.first_position, global_ids, loader_->schedule(), request_.config.data.corpora));
   }
-  if (root() && log_config().step_record) log_->step_record(step_record(report, global_ids, state(), model_names_));
+  if (log_config().step_record) {
+    const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
+    if (root()) log_->step_record(step_record(report, global_ids, state(), model_names_));
+  }
   if (report.verdict != Verdict::kTake && root()) {
     const bool spike = report.verdict == Verdict::kSpike, overflow = report.verdict == Verdict::kOverflow;
     log_warning("step " + std::to_string(report.step) + " skipped: loss " + number_text(report.loss) +
@@ -371,6 +376,7 @@ void TrainRun::save() {
   trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
+  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
   saver_->save([this] { return stage(); });
 }
 

@@ -84,8 +84,8 @@ Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& obj
       comm_(comm),
       trained_(trained.first),
       sync_(objective.sync_form(), names_of(trained_), tensors_of(trained_), comm),
-      optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second),
-      schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps),
+      optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second, comm),
+      schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps, plan.geometry),
       guard_(config.train) {
   if (config.train.precision == "fp16") scaler_.emplace(config.train.init_loss_scale);
   if (config.train.ema) ema_.emplace(*config.train.ema, trained_);
@@ -114,7 +114,7 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   report.verdict = judge(report);
   if (report.verdict == Verdict::kTake) {
     optimizer_.clip(report.grad_norm);
-    optimizer_.update(report.lr);
+    optimizer_.update(report.lr, schedule_.beta1_at(steps_done_));
     objective_.after_update(scope);
     if (ema_) ema_->update();
   }
@@ -201,6 +201,14 @@ void Trainer::check_weights() const {
                          " are not finite, and are not saved. Lower optimizer.lr or set optimizer.clip_norm; to go on "
                          "from the last checkpoint, add --allow-change optimizer");
   }
+}
+
+Trainer::WholeState::WholeState(Trainer& trainer, Where where) : trainer_(trainer) {
+  where == Where::kEveryRank ? trainer_.optimizer_.hold_all() : trainer_.optimizer_.collect();
+}
+
+Trainer::WholeState::~WholeState() {
+  trainer_.optimizer_.keep_own();
 }
 
 void Trainer::visit_state(StateVisitor& visitor) {

@@ -54,8 +54,22 @@ class Trainer {
   double loss_scale() const { return scaler_ ? scaler_->scale() : 1; }
   /// Null without train.ema.
   WeightEma* ema() { return ema_ ? &*ema_ : nullptr; }
-  /// All that the next steps depend on: objective, optimizer, guard, counters.
+  /// All that the next steps depend on: objective, optimizer, guard, counters. While a WholeState lives.
   void visit_state(StateVisitor& visitor);
+
+  /// With optimizer.shard a rank holds a part of the state. While this lives rank 0 holds all of it (collective), or
+  /// every rank has the room for all of it, to be loaded.
+  class WholeState {
+   public:
+    enum class Where { kRoot, kEveryRank };
+    WholeState(Trainer& trainer, Where where);
+    ~WholeState();
+    WholeState(const WholeState&) = delete;
+    WholeState& operator=(const WholeState&) = delete;
+
+   private:
+    Trainer& trainer_;
+  };
 
  private:
   using Trained = std::pair<std::vector<NamedTensor>, std::vector<double>>;  ///< parameters and their lr_factors

@@ -12,9 +12,16 @@
 #include "core/train/step_guard.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
+#include "tests/support/thread_ranks.h"
 
 namespace triptych {
 namespace {
+
+/// One rank.
+Collectives& alone() {
+  static ThreadGroup group(1, std::chrono::seconds(60));
+  return group.comm(0);
+}
 
 std::vector<NamedTensor> parameters(at::ScalarType dtype) {
   std::vector<NamedTensor> result;
@@ -40,7 +47,7 @@ TEST_P(AdamWFormula, FiveStepsEqualTheFormulaWrittenPlainly) {
   config.weight_decay = 0.3;
   config.betas = {0.8, 0.95};
   const auto trained = parameters(dtype);
-  AdamW optimizer(config, trained, {"table"});
+  AdamW optimizer(config, trained, {"table"}, {}, alone());
   std::vector<at::Tensor> p, m, v;
   for (const auto& parameter : trained) {
     p.push_back(parameter.tensor.detach().to(at::kDouble).clone());
@@ -70,7 +77,7 @@ TEST(AdamW, NormIsThatOfAllGradientsAndClippingScalesToIt) {
   OptimizerConfig config;
   config.clip_norm = 1.5;
   const auto trained = parameters(at::kFloat);
-  AdamW optimizer(config, trained, {});
+  AdamW optimizer(config, trained, {}, {}, alone());
   set_gradients(trained, 1);
   at::Tensor all = at::empty({0}, at::kDouble);
   for (const auto& p : trained) all = at::cat({all, p.tensor.grad().to(at::kDouble).flatten()});
@@ -84,7 +91,7 @@ TEST(AdamW, NormIsThatOfAllGradientsAndClippingScalesToIt) {
 
 TEST(AdamW, NormSeesWhatIsNotFiniteAndDoesNotOverflow) {
   const auto trained = parameters(at::kFloat);
-  AdamW optimizer({}, trained, {});
+  AdamW optimizer({}, trained, {}, {}, alone());
   set_gradients(trained, 1);
   trained[0].tensor.grad().fill_(1e30);
   EXPECT_NEAR(optimizer.gradient_norm() / (1e30 * std::sqrt(37.0 * 11.0)), 1, 1e-6);

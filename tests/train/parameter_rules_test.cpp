@@ -54,6 +54,33 @@ TEST(ParameterRules, FactorsOfLayersAndOfNames) {
   for (std::size_t i = 0; i < names.size(); ++i) EXPECT_DOUBLE_EQ(rules[i].lr_factor, expected[i].second) << names[i];
 }
 
+TEST(ParameterRules, LayersOfEveryArchitecture) {
+  OptimizerConfig config;
+  config.layer_decay = 0.5;
+  const std::vector<std::pair<std::string, double>> expected = {
+      // Swin: two stages of two and one block, and the merging between them
+      {"visual.patch_embed.proj.weight", 1.0 / 16},
+      {"visual.layers.0.blocks.0.attn.qkv.weight", 1.0 / 8},
+      {"visual.layers.0.blocks.1.mlp.fc1.bias", 1.0 / 4},
+      {"visual.layers.0.downsample.reduction.weight", 1.0 / 4},
+      {"visual.layers.1.blocks.0.norm1.weight", 1.0 / 2},
+      {"visual.norm.weight", 1},
+      // BERT of two layers
+      {"embeddings.word_embeddings.weight", 1.0 / 8},
+      {"encoder.layer.0.attention.self.query.weight", 1.0 / 4},
+      {"encoder.layer.1.output.LayerNorm.bias", 1.0 / 2},
+      {"text_projection", 1}};
+  std::vector<std::string> names;
+  for (const auto& [name, factor] : expected) names.push_back(name);
+  const auto rules = parameter_rules(config, names);
+  for (std::size_t i = 0; i < names.size(); ++i) EXPECT_DOUBLE_EQ(rules[i].lr_factor, expected[i].second) << names[i];
+  const auto resnet = parameter_rules(config, {"visual.conv1.weight", "visual.bn1.bias", "visual.layer1.0.conv1.weight",
+                                               "visual.layer1.0.downsample.1.weight", "visual.layer2.0.bn3.weight",
+                                               "visual.attnpool.positional_embedding"});
+  const std::vector<double> factors = {1.0 / 8, 1.0 / 8, 1.0 / 4, 1.0 / 4, 1.0 / 2, 1};
+  for (std::size_t i = 0; i < factors.size(); ++i) EXPECT_DOUBLE_EQ(resnet[i].lr_factor, factors[i]) << i;
+}
+
 TEST(ParameterRules, WhatMatchesNothingIsRefused) {
   const std::vector<std::string> names = {"visual.proj", "logit_scale"};
   const auto message = [&](const OptimizerConfig& config) {
