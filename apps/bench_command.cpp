@@ -1,6 +1,8 @@
-// `triptych bench loader|index|loss|step [CONFIG]`.
+// `triptych bench WHAT [CONFIG]`.
 #include <filesystem>
 
+#include "apps/bench_attention.h"
+#include "apps/bench_checkpoint.h"
 #include "apps/bench_compute.h"
 #include "apps/bench_index.h"
 #include "apps/commands.h"
@@ -92,14 +94,19 @@ Json compute_result(TrainConfig config, const BenchArguments& arguments) {
   }
   Launch launch({.device = config.train.device, .timeout_s = config.train.timeout_s});
   start_log(launch.place().rank, launch.place().size);
+  if (launch.place().size > 1 && (arguments.what == "checkpoint" || arguments.what == "attention"))
+    throw ConfigError("bench " + arguments.what + " measures one process; start it without mpirun");
   const auto warnings = prepare_computation(config.train, launch.place(), launch.comm());
   if (launch.place().rank == 0) log_warnings(warnings);
   Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}, {"kernels", cpu_facts().kernels}};
   std::vector<std::int64_t> rows = {256, 1024, 2048};
   if (arguments.batch > 0) rows = {arguments.batch};
   const ComputeBench bench{config, arguments.measured_s(), arguments.inputs};
-  const auto figures = arguments.what == "loss" ? bench_loss(bench, rows, launch) : bench_step(bench, launch);
-  result.update(figures);
+  if (arguments.what == "loss") result.update(bench_loss(bench, rows, launch));
+  if (arguments.what == "step") result.update(bench_step(bench, launch));
+  if (arguments.what == "checkpoint") result.update(bench_checkpoint(config, arguments.measured_s(), launch));
+  if (arguments.what == "attention")
+    result.update(bench_attention(at::Device(launch.place().device), arguments.measured_s()));
   return launch.place().rank == 0 ? result : Json();
 }
 
@@ -127,6 +134,9 @@ ExitCode run_command(const BenchArguments& arguments) {
   if (!arguments.inputs.empty() && arguments.what == "loader") {
     throw ConfigError("bench loader: --inputs is for bench loss and bench step; name corpora in the configuration");
   }
+  const bool alone = arguments.what == "checkpoint" || arguments.what == "attention";
+  if (alone && (arguments.batch > 0 || !arguments.inputs.empty()))
+    throw ConfigError("bench " + arguments.what + ": --batch and --inputs are for bench loss and bench step");
   if (arguments.what != "loader") {
     const auto result = compute_result(config, arguments);
     if (!result.is_null()) print_result(result, arguments.format);

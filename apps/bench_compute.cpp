@@ -7,11 +7,10 @@
 #include <functional>
 
 #include "apps/bench_inputs.h"
+#include "apps/bench_trainer.h"
 #include "core/base/clock.h"
-#include "core/objective/objective_table.h"
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
-#include "data/loader.h"
 #include "losses/clip.h"
 #include "losses/cross_entropy.h"
 #include "losses/siglip.h"
@@ -135,37 +134,22 @@ Json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launc
 
 Json bench_step(const ComputeBench& bench, Launch& launch) {
   auto& comm = launch.comm();
-  const auto& config = bench.config;
-  const auto plan = plan_steps(config, comm.size(), std::max<std::int64_t>(config.train.global_batch, 1'000'000));
-  DataConfig no_corpora = config.data;
-  no_corpora.corpora.clear();
-  no_corpora.epoch.reset();
-  auto facts = CorpusSet(no_corpora).facts(config.train.global_batch);
-  facts.num_labels = BenchInputs::kLabels;
-  for (std::int64_t label = 0; label < facts.num_labels; ++label)
-    facts.class_names.push_back("class " + std::to_string(label));
-  const auto device = at::Device(launch.place().device);
-  const auto objective = make_objective(config.objective, config.model, facts,
-                                        {.seed = static_cast<std::uint64_t>(config.run.seed),
-                                         .device = device,
-                                         .parameters = computation_of(config.train).parameters});
-  Trainer trainer(config, plan, *objective, comm);
-  const auto batches = BenchInputs(bench.inputs, comm.rank(), comm.size()).batches(plan, objective->needs());
+  BenchTrainer run(bench.config, bench.inputs, launch);
   std::vector<double> losses;  // of the first steps: what tells that two programs do equal work
   const auto step = [&] {
-    const auto loss = trainer.step(batches).loss;
+    const auto loss = run.step().loss;
     if (losses.size() < 3) losses.push_back(loss);
   };
   const auto first = time_runs(step, 0, 1, comm).front();
   const auto times = time_runs(step, bench.seconds, 2, comm);
-  const auto memory = memory_use(device);
-  const auto global_batch = static_cast<double>(plan.geometry.global_batch);
-  return {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, config.objective)},
-          {"parameters", objective->module().parameter_count()},
-          {"precision", config.train.precision},
+  const auto memory = memory_use(at::Device(launch.place().device));
+  const auto global_batch = static_cast<double>(run.plan().geometry.global_batch);
+  return {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, bench.config.objective)},
+          {"parameters", run.objective().module().parameter_count()},
+          {"precision", bench.config.train.precision},
           {"ranks", comm.size()},
-          {"global_batch", plan.geometry.global_batch},
-          {"micro_batch", plan.micro_batch},
+          {"global_batch", run.plan().geometry.global_batch},
+          {"micro_batch", run.plan().micro_batch},
           {"losses", losses},
           {"first_step_s", first},
           {"steps", times.size()},

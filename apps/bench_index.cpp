@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "apps/scratch_folder.h"
 #include "core/base/atomic_file.h"
 #include "core/base/clock.h"
 #include "core/base/errors.h"
@@ -36,26 +37,6 @@ double cpu_seconds() {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
-
-/// A folder that goes when its owner does.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    auto name = (fs::temp_directory_path() / "triptych-index-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw storage_error("cannot make", name, errno);
-    path_ = name;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 /// Pictures of 8 to 16 KiB and captions of `records` records, as they would stand in a tar file of `end` bytes.
 std::vector<TarMember> made_up_members(std::int64_t records, std::int64_t& end) {

@@ -183,9 +183,10 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
       ->add_option(
           "WHAT", a.what,
           "loader: read, decode, augment, tokenise; index: start, memory and seeks with a made-up index; loss: the "
-          "objective's loss alone; step: whole steps on made-up pictures")
+          "objective's loss alone; step: whole steps on made-up pictures; checkpoint: what saving holds up; attention: "
+          "both kernels, and what the rule takes")
       ->required()
-      ->check(CLI::IsMember({"loader", "index", "loss", "step"}).description(""))
+      ->check(CLI::IsMember({"loader", "index", "loss", "step", "checkpoint", "attention"}).description(""))
       ->option_text(" ");
   bench->add_option("CONFIG", a.config, "YAML file of a run; default: configs/quickstart.yaml")->option_text(" ");
   add_set(*bench, a.set);

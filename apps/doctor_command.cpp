@@ -7,6 +7,7 @@
 #include "apps/machine.h"
 #include "apps/result.h"
 #include "apps/version.h"
+#include "core/module/attention.h"
 #include "core/train/train_config.h"
 #include "core/train/train_config_file.h"
 #include "data/formats/file_list.h"
@@ -75,6 +76,8 @@ Json kernel_rules(const CpuFacts& cpu, int gpus) {
   return {
       {"bf16 on CPU",
        cpu.has("amx_bf16") ? "pays: amx_bf16 is here" : "slower than fp32: no amx_bf16; keep precision: fp32"},
+      {"attention", "fused; plain for fewer than " + std::to_string(kFusedBf16Tokens) +
+                        " tokens in bf16 on the CPU (`triptych bench attention` measures, train.attention overrides)"},
       {"bits repeat for equal", "instruction set " + cpu.kernels + ", " + std::to_string(tensor_threads()) +
                                     " tensor threads a rank, number of ranks"},
       {"device: auto", gpus > 0 ? "GPUs, for up to " + std::to_string(gpus) + " local rank(s)" : "the CPU"},

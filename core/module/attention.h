@@ -25,6 +25,6 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
 AttentionPath attention_rule(at::DeviceType device, at::ScalarType dtype, std::int64_t tokens);
 
 /// Fewest tokens for which a processor takes the fused kernel in bfloat16.
-inline constexpr std::int64_t kFusedBf16Tokens = 128;
+inline constexpr std::int64_t kFusedBf16Tokens = 192;
 
 }  // namespace triptych

@@ -1,4 +1,5 @@
 // The loop of a run. Everything here that decides something decides it alike on every rank; files are rank 0's.
+#include "core/train/device_copy.h"
 #include "core/train/train_run.h"
 
 #include <ATen/ATen.h>
@@ -91,6 +92,7 @@ class TrainRun {
   std::unique_ptr<Loader> loader_;
   std::vector<Batch> upcoming_;             // this rank's rows of the next step,
   std::optional<NoUsableRecord> no_batch_;  // or why there are none
+  std::unique_ptr<DeviceCopy> copy_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<BadRecords> bad_records_;
   std::unique_ptr<RunLog> log_;  // rank 0
@@ -108,6 +110,7 @@ TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives&
   const auto& config = request.config;
   model_names_ = names_of_model(parts_.objective->module());
   loader_ = make_loader(request, place, parts_, comm);
+  copy_ = std::make_unique<DeviceCopy>(parts_.device);
   trainer_ = std::make_unique<Trainer>(config, parts_.plan, *parts_.objective, comm);
   bad_records_ = std::make_unique<BadRecords>(config.data.error_budget, parts_.corpora->size());
   start_from_checkpoint();
@@ -221,6 +224,7 @@ void TrainRun::fetch() {
   const auto begin = Clock::now();
   try {
     upcoming_ = loader_->next();
+    copy_->start(upcoming_);
   } catch (const NoUsableRecord& error) {
     no_batch_ = error;
   }
@@ -230,6 +234,7 @@ void TrainRun::fetch() {
 void TrainRun::one_step() {
   const bool first = std::exchange(first_step_, false);
   auto batches = std::move(upcoming_);
+  copy_->finish(batches);
   const double start_s = first && root() ? seconds_since_process_start() : 0;
   std::vector<BadRecord> met;
   for (const auto& batch : batches) met.insert(met.end(), batch.bad.begin(), batch.bad.end());

@@ -100,8 +100,6 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   Computation computation = computation_of(config_.train);
   computation.loss_scale = loss_scale();
   StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), computation, comm_, &sync_);
-  to_device(micro_batches);
-
   sync_.zero_grad();
   sync_.before_forward();
   objective_.begin_step(scope);
@@ -139,17 +137,6 @@ StepClock Trainer::clock() const {
   return {.step = steps_done_,
           .samples_seen = samples_seen_,
           .epoch = static_cast<double>(samples_seen_) / static_cast<double>(plan_.geometry.records_per_epoch)};
-}
-
-void Trainer::to_device(std::vector<Batch>& micro_batches) const {
-  if (trained_.empty()) return;
-  const auto device = trained_[0].tensor.device();
-  if (device.is_cpu()) return;
-  for (auto& batch : micro_batches) {
-    batch.images = batch.images.to(device, /*non_blocking=*/true);
-    if (batch.tokens.defined()) batch.tokens = batch.tokens.to(device, /*non_blocking=*/true);
-    batch.labels = batch.labels.to(device, /*non_blocking=*/true);
-  }
 }
 
 /// The means over ranks, added in rank order: the same bits everywhere. One collective for all terms.

@@ -39,7 +39,7 @@ class Trainer {
   /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
 
-  /// `micro_batches`: this rank's rows of the global batch at samples_seen(). Throws NotFiniteError on every rank
+  /// `micro_batches`: this rank's rows of the global batch at samples_seen(), on the model's device. Throws NotFiniteError on every rank
   /// alike, naming step and samples, when too many steps in a row were refused. Collective.
   StepReport step(std::vector<Batch> micro_batches);
 
@@ -76,7 +76,6 @@ class Trainer {
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm,
           const Trained& trained);
   StepClock clock() const;
-  void to_device(std::vector<Batch>& micro_batches) const;
   Verdict judge(const StepReport& report);
   void add_losses(const LossReport& local, StepReport& report);
   [[noreturn]] void throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches);

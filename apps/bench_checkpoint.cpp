@@ -1,0 +1,70 @@
+// The trainer's own way of saving, timed.
+#include "apps/bench_checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "apps/bench_trainer.h"
+#include "apps/scratch_folder.h"
+#include "core/base/clock.h"
+#include "core/train/checkpoint_store.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::int64_t folder_bytes(const fs::path& folder) {
+  std::int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) bytes += static_cast<std::int64_t>(entry.file_size());
+  return bytes;
+}
+
+}  // namespace
+
+nlohmann::ordered_json bench_checkpoint(const TrainConfig& config, double seconds, Launch& launch) {
+  BenchTrainer bench(config, "", launch);
+  auto& trainer = bench.trainer();
+  bench.step();  // moments that are not 0
+  std::set<std::string> model_names;
+  for (const auto& list : {bench.objective().module().parameters(), bench.objective().module().buffers()})
+    for (const auto& item : list) model_names.insert(item.name);
+  const VisitState visit = [&](StateVisitor& visitor) { trainer.visit_state(visitor); };
+  const ScratchFolder scratch;
+  const CheckpointStore store(scratch.path());
+  CheckpointWriter writer(store, config.checkpoint, bench.plan().geometry);
+
+  double blocked = 1e9, written = 1e9, loaded = 1e9;
+  const auto start = Clock::now();
+  for (int saves = 0; saves < 2 || seconds_since(start) < seconds; ++saves) {
+    const auto begin = Clock::now();
+    trainer.check_weights();
+    writer.save([&] {
+      SaveJob job;
+      job.manifest.step = trainer.steps_done();
+      job.snapshot = take_snapshot(visit, model_names);
+      return job;
+    });
+    blocked = std::min(blocked, seconds_since(begin));
+    writer.wait();
+    if (writer.failures_in_a_row() > 0) throw StorageError("bench checkpoint: " + writer.last_error());
+    written = std::min(written, writer.last_write_seconds());
+  }
+  const auto folder = store.path(trainer.steps_done());
+  for (int i = 0; i < 2; ++i) {
+    const auto begin = Clock::now();
+    verify_checkpoint(folder);
+    load_checkpoint(folder, visit, model_names);
+    loaded = std::min(loaded, seconds_since(begin));
+  }
+  const auto bytes = static_cast<double>(folder_bytes(folder));
+  return {{"parameters", bench.objective().module().parameter_count()},
+          {"megabytes", bytes / 1e6},
+          {"best_blocked_s", blocked},
+          {"best_write_s", written},
+          {"write_mb_per_s", bytes / 1e6 / written},
+          {"best_load_s", loaded}};
+}
+
+}  // namespace triptych
