@@ -124,7 +124,13 @@ constexpr Broken kBroken[] = {
     {"keep_list_of_another_kind", "data: {corpora: [{name: a, TEXTS, keep_list: DIR/classes.txt}]}\n", "corpus a: keep_list: DIR/classes.txt: is no keep-list"},
 
     // model
-    {"tower_unknown", "model: {image: {type: @swin}}\n", "model.image.type: got 'swin', expected vit"},
+    {"tower_unknown", "model: {image: {type: @convnext}}\n", "model.image.type: got 'convnext', expected one of vit, swin, resnet"},
+    {"swin_window", "model: {image: {type: swin, image_size: 64, @window: 7}}\n", "model.image.window: 7 does not divide the grid of stage 1, 16 patches wide"},
+    {"swin_heads", "model: {image: {type: swin, @heads: [3, 6]}}\n", "model.image.heads: one number for each of the stages in depths"},
+    {"resnet_depths", "model: {image: {type: resnet, @depths: [3]}}\n", "model.image.depths: four stages are needed"},
+    {"bert_context", "model: {text: {type: bert, @context: 600}}\n", "model.text.context: 600 is more than positions 512"},
+    {"label_embedding_with_captions", "model: {text: {type: label_embedding}}\neval: []\n", "corpus text: the objective needs a label for every record, but this corpus is image_text"},
+    {"label_embedding_without_labels", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {text: {type: label_embedding}}\neval: []\n", "model.text.type label_embedding needs a label for every record, but the corpora have none"},
     {"key_of_another_tower", "model: {image: {@context: 16}}\n", "model.image.context: unknown key|known here: type, image_size"},
     {"tower_text", "model: {text: @causal_transformer}\n", "model.text: got 'causal_transformer', expected a section with 'type'"},
     {"patch_that_does_not_divide", "model: {image: {patch_size: @5}}\n", "model.image.patch_size: 5 does not divide image_size 32; choose a divisor"},
@@ -146,12 +152,17 @@ constexpr Broken kBroken[] = {
     {"objective_without_labels", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: supcon}\neval: []\n", "objective.name: supcon needs a label for every record, but the corpora have none"},
     {"objective_with_a_corpus_of_captions", "objective: {name: cross_entropy}\neval: []\n", "corpus text: the objective needs a label for every record, but this corpus is image_text"},
 
+    // schedule
+    {"warmup_lr_without_meaning", "schedule: {@warmup_lr: 1e-5}\n", "schedule.warmup_lr: has no meaning with shape: cosine"},
+    {"beta1_without_one_cycle", "schedule: {@beta1: [0.85, 0.95]}\n", "schedule.beta1: only shape: one_cycle moves it"},
+
     // train
+    {"attention_unknown", "train: {attention: @flash}\n", "train.attention: got 'flash', expected one of auto, plain, fused"},
     {"micro_batch_that_does_not_divide", "train: {micro_batch: 5}\n", "train.micro_batch: 5 does not divide the 12 rows of a rank|use a divisor of 12"},
     {"micro_batch_above_the_batch", "train: {micro_batch: @13}\n", "train.micro_batch: 13 is larger than train.global_batch 12"},
     {"global_batch_zero", "train: {global_batch: @0}\n", "train.global_batch: got 0, expected a whole number >= 1"},
     {"batch_size", "train: {@batch_size: 12}\n", "train.batch_size: unknown key|known here: global_batch"},
-    {"precision_unknown", "train: {precision: @fp16}\n", "train.precision: got 'fp16', expected one of fp32, bf16, fp64"},
+    {"precision_unknown", "train: {precision: @fp8}\n", "train.precision: got 'fp8', expected one of fp32, bf16, fp16, fp64"},
     {"skip_norm_below_one", "train: {skip_norm_above: @0.5}\n", "train.skip_norm_above: a factor over the running mean must be > 1"},
     {"timeout_with_a_unit", "train: {timeout_s: @10m}\n", "train.timeout_s: got '10m', expected a number > 0"},
 
