@@ -22,9 +22,13 @@ struct TilePlace {
 at::TensorOptions sums_of(const at::Tensor& rows_nd);
 
 /// Raw products of queries and keys: calls `use` with each tile, [rows, columns] in the sums' type without gaps, which
-/// it may change; the memory is used again for the next.
+/// it may change; the memory is used again for the next. Keys are the outer loop.
 void for_tiles(const at::Tensor& query_nd, const at::Tensor& key_nd,
                const std::function<void(at::Tensor& tile, const TilePlace& at)>& use);
+
+/// The same for two sets of as many queries: calls `use` with the tiles of both at a place.
+void for_tile_pairs(const at::Tensor& one_nd, const at::Tensor& other_nd, const at::Tensor& key_nd,
+                    const std::function<void(at::Tensor& one, at::Tensor& other, const TilePlace& at)>& use);
 
 /// The sum over tiles of a factor for each pair times the other side's row.
 class GradientSums {
@@ -39,9 +43,9 @@ class GradientSums {
   }
 
  private:
-  at::ScalarType type_;  ///< of factors: the rows'
-  RowsFactor keys_;
-  std::optional<RowsFactor> queries_;
+  at::Tensor query_nd_, key_nd_;
+  std::optional<RowsFactor> keys_;  ///< those of `column_`
+  std::int64_t column_ = -1;
   at::Tensor query_gradient_, key_gradient_;
 };
 
