@@ -191,10 +191,14 @@ SoftmaxStats PairSoftmax::query_stats() const {
 }
 
 std::pair<SoftmaxStats, SoftmaxStats> PairSoftmax::both_stats() const {
-  const RunningSoftmax of_query(query.rows_nd), of_key(key.rows_nd);
-  for_tiles(query.rows_nd, key.rows_nd,
-            [&](const at::Tensor& tile, const Place& at) { add_tile(*this, tile, at, &of_query, &of_key); });
+  RunningSoftmax of_query(query.rows_nd), of_key(key.rows_nd);
+  add_both(*this, of_query, of_key);
   return {of_query.stats(), of_key.stats()};
+}
+
+void add_both(const PairSoftmax& pairs, RunningSoftmax& query, RunningSoftmax& key) {
+  for_tiles(pairs.query.rows_nd, pairs.key.rows_nd,
+            [&](const at::Tensor& tile, const Place& at) { add_tile(pairs, tile, at, &query, &key); });
 }
 
 void turn_to_gradient(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
