@@ -15,22 +15,26 @@ at::TensorOptions sums_of(const at::Tensor& rows_nd) {
   return rows_nd.options().dtype(at::toOpMathType(rows_nd.scalar_type()));
 }
 
+TileSize TileSize::of(const at::Tensor& rows_nd) {
+  return rows_nd.scalar_type() == at::kFloat ? TileSize{1024, 2048} : TileSize{512, 1024};
+}
+
 namespace {
 
 /// Calls `use` with the tiles of all sets of queries at each place.
 void for_tiles_of(std::span<const at::Tensor> queries, const at::Tensor& key_nd,
                   const std::function<void(std::span<at::Tensor> tiles, const TilePlace& at)>& use) {
   const auto rows = queries[0].size(0), keys = key_nd.size(0);
+  const auto size = TileSize::of(key_nd);
   std::vector<at::Tensor> rooms, tiles(queries.size());
   for (const auto& query_nd : queries) {
-    rooms.push_back(
-        at::empty({std::min(TilePlace::kRows, rows) * std::min(TilePlace::kColumns, keys)}, sums_of(query_nd)));
+    rooms.push_back(at::empty({std::min(size.rows, rows) * std::min(size.columns, keys)}, sums_of(query_nd)));
   }
-  for (std::int64_t column = 0; column < keys; column += TilePlace::kColumns) {
-    const std::int64_t columns = std::min(TilePlace::kColumns, keys - column);
+  for (std::int64_t column = 0; column < keys; column += size.columns) {
+    const std::int64_t columns = std::min(size.columns, keys - column);
     const TransposedFactor right(multipliable(key_nd.narrow(0, column, columns)));
-    for (std::int64_t row = 0; row < rows; row += TilePlace::kRows) {
-      const TilePlace at{row, std::min(TilePlace::kRows, rows - row), column, columns};
+    for (std::int64_t row = 0; row < rows; row += size.rows) {
+      const TilePlace at{row, std::min(size.rows, rows - row), column, columns};
       for (std::size_t i = 0; i < queries.size(); ++i) {
         tiles[i] = rooms[i].narrow(0, 0, at.rows * at.columns).view({at.rows, at.columns});
         right.multiply(multipliable(queries[i].narrow(0, at.row, at.rows)), tiles[i]);

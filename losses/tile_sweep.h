@@ -11,11 +11,16 @@
 
 namespace triptych {
 
-/// Where a tile lies among queries (rows) and keys (columns). Its size depends on nothing, so that neither do the sums'
-/// orders on the number of ranks.
+/// Where a tile lies among queries (rows) and keys (columns).
 struct TilePlace {
-  static constexpr std::int64_t kRows = 512, kColumns = 1024;  ///< 2 MiB of fp32
   std::int64_t row, rows, column, columns;
+};
+
+/// The largest tile. It depends on nothing but the type of the rows, so that neither do the sums' orders on the number of
+/// ranks: larger in fp32, where at::mm copies its factors for every tile (8 MiB); else the 2 MiB that a cache holds.
+struct TileSize {
+  std::int64_t rows, columns;
+  static TileSize of(const at::Tensor& rows_nd);
 };
 
 /// What sums of products of such rows are held in: fp32 for bfloat16.
