@@ -78,10 +78,9 @@ struct LossWork {
     });
   }
   Work operator()(const ClipConfig& c) {
-    return pair([type = products(), exchange = exchange_of(c.exchange), &group = comm](const auto& u, const auto& v,
-                                                                                       const auto& scale) {
-      return clip_loss(u, v, scale, group, type, exchange);
-    });
+    return pair(
+        [type = products(), exchange = exchange_of(c.exchange), &group = comm](
+            const auto& u, const auto& v, const auto& scale) { return clip_loss(u, v, scale, group, type, exchange); });
   }
   Work operator()(const SigLipConfig& c) {
     const auto bias = leaf(at::scalar_tensor(c.init_bias, at::kFloat));

@@ -9,14 +9,15 @@
 
 namespace triptych {
 
-/// kGather: every rank holds all ranks' rows from forward to backward, memory O(B d); one collective, none in the backward.
-/// kRing: a block of one rank's rows at a time visits, O(b d) with b = B / ranks; it travels once in the forward and once
-/// in the backward. Loss and gradients are the same to rounding: sums begin with another block on each rank.
+/// kGather: every rank holds all ranks' rows from forward to backward, memory O(B d); one collective, none in the
+/// backward. kRing: a block of one rank's rows at a time visits, O(b d) with b = B / ranks; it travels once in the
+/// forward and once in the backward. Loss and gradients are the same to rounding: sums begin with another block on each
+/// rank.
 enum class Exchange { kGather, kRing };
 
 /// Images and texts of one rank or of all.
 struct PairBlock {
-  at::Tensor image_nd, text_kd;  ///< without graph, dense
+  at::Tensor image_nd, text_kd;      ///< without graph, dense
   std::int64_t image = 0, text = 0;  ///< where they begin among all ranks' images and texts
 };
 

@@ -24,8 +24,8 @@ void check_shapes(const at::Tensor& query_bd, const QueueKeys& keys, const Queue
   TORCH_CHECK(!keys.queue_kd.defined() || fits(keys.queue_kd), "the queue must be [k, ", query_bd.size(1), "] ",
               query_bd.scalar_type());
   TORCH_CHECK(teacher.alpha >= 0 && teacher.alpha <= 1, "alpha must be in [0, 1], got ", teacher.alpha);
-  TORCH_CHECK(teacher.alpha == 0 || (teacher.rows_bd.defined() && fits(teacher.rows_bd) &&
-                                     teacher.rows_bd.size(0) == query_bd.size(0)),
+  TORCH_CHECK(teacher.alpha == 0 ||
+                  (teacher.rows_bd.defined() && fits(teacher.rows_bd) && teacher.rows_bd.size(0) == query_bd.size(0)),
               "alpha ", teacher.alpha, " needs a teacher of shape ", query_bd.sizes());
   TORCH_CHECK(keys.batch_labels_n.defined() == keys.queue_labels_k.defined() || !keys.queue_kd.defined(),
               "labels must be given for the batch and the queue, or for neither");

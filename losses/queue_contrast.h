@@ -1,6 +1,6 @@
-// Contrast of a batch with keys that take no gradient: momentum features of the batch and a queue of earlier ones, as in
-// MoCo (He et al., CVPR 2020, arXiv:1911.05722), ALBEF (Li et al., NeurIPS 2021, arXiv:2107.07651) and TCL (Yang et al.,
-// CVPR 2022, arXiv:2202.10401: its CMA and IMC losses).
+// Contrast of a batch with keys that take no gradient: momentum features of the batch and a queue of earlier ones, as
+// in MoCo (He et al., CVPR 2020, arXiv:1911.05722), ALBEF (Li et al., NeurIPS 2021, arXiv:2107.07651) and TCL (Yang et
+// al., CVPR 2022, arXiv:2202.10401: its CMA and IMC losses).
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -15,8 +15,8 @@ struct QueueKeys {
   at::Tensor batch_nd;   ///< momentum features of the batch: of this rank's rows, or of all ranks' in rank order
   std::int64_t own = 0;  ///< query i and row i + own of the batch are one pair
   at::Tensor queue_kd;   ///< undefined: none
-  /// Labels, int64 [n] and [k]: keys of a query's own label are its positives, too. kNoLabel: only the own pair is. Both
-  /// undefined: nothing has a label.
+  /// Labels, int64 [n] and [k]: keys of a query's own label are its positives, too. kNoLabel: only the own pair is.
+  /// Both undefined: nothing has a label.
   at::Tensor batch_labels_n = {}, queue_labels_k = {};
 };
 

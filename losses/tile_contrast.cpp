@@ -202,7 +202,7 @@ void add_both(const PairSoftmax& pairs, RunningSoftmax& query, RunningSoftmax& k
 }
 
 void turn_to_gradient(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
-               const SideGradient& key) {
+                      const SideGradient& key) {
   if (pairs.by_tensors || !products.is_cpu()) return turn_by_tensors(pairs, products, at, query, key);
   if (products.scalar_type() == at::kDouble) return turn_by_loops<double>(pairs, products, at, query, key);
   turn_by_loops<float>(pairs, products, at, query, key);

@@ -57,7 +57,8 @@ struct RunningSoftmax {
   SoftmaxStats stats() const;
 };
 
-/// One more block of pairs for both sides, each product taken once: keys are the rows of `key`, and its blocks are queries.
+/// One more block of pairs for both sides, each product taken once: keys are the rows of `key`, and its blocks are
+/// queries.
 void add_both(const PairSoftmax& pairs, RunningSoftmax& query, RunningSoftmax& key);
 
 /// What dL/ds_ij consists of on one side: factor * softmax - T_ij * target, with T's weight a row.

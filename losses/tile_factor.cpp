@@ -66,8 +66,7 @@ at::Tensor rows_for_products(const at::Tensor& rows_nd, ProductType type) {
 }
 
 at::Tensor multipliable(const at::Tensor& rows_nd) {
-  const bool cannot =
-      rows_nd.is_cpu() && rows_nd.scalar_type() == at::kBFloat16 && !blas::could_pack(at::kBFloat16);
+  const bool cannot = rows_nd.is_cpu() && rows_nd.scalar_type() == at::kBFloat16 && !blas::could_pack(at::kBFloat16);
   return cannot ? rows_nd.to(at::kFloat) : rows_nd;
 }
 

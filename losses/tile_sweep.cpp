@@ -1,5 +1,5 @@
-// One room for all tiles; products by tile_factor. Factors are prepared for a tile at a time, so that rows have no second
-// copy: keys once, because they are the outer loop, queries for each of their tiles.
+// One room for all tiles; products by tile_factor. Factors are prepared for a tile at a time, so that rows have no
+// second copy: keys once, because they are the outer loop, queries for each of their tiles.
 #include "losses/tile_sweep.h"
 
 #include <ATen/ATen.h>

@@ -17,9 +17,9 @@ using torch::autograd::variable_list;
 /// One direction of one rank: its own rows (images or texts) against all rows of the other side.
 struct Direction {
   double weight = 0;
-  at::Tensor mass;     ///< [own], sum_j T_ij over the other side, fp64
-  SoftmaxStats stats;  ///< of the own rows
-  SoftmaxStats all;    ///< of all ranks' rows
+  at::Tensor mass;      ///< [own], sum_j T_ij over the other side, fp64
+  SoftmaxStats stats;   ///< of the own rows
+  SoftmaxStats all;     ///< of all ranks' rows
   at::Tensor mass_all;  ///< [all], fp64
 
   bool used() const { return weight != 0; }
@@ -133,8 +133,11 @@ struct TiledPair : torch::autograd::Function<TiledPair> {
     for (const auto* direction : {&state.rows, &state.columns}) {
       if (direction->used()) scale = scale + direction->scale_gradient();
     }
-    return {own.query_nd.mul_(gradients[0]), own.key_nd.mul_(gradients[0]),
-            (scale * gradients[0]).to(gradients[0].scalar_type()), {}, {}};
+    return {own.query_nd.mul_(gradients[0]),
+            own.key_nd.mul_(gradients[0]),
+            (scale * gradients[0]).to(gradients[0].scalar_type()),
+            {},
+            {}};
   }
 };
 

@@ -36,13 +36,12 @@ std::unique_ptr<ContrastiveObjective> contrastive(const Parts& parts, const Logi
 }
 
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
-  auto objective = contrastive(
-      parts, {.clamp_scale = config.clamp_scale},
-      [directions = directions_of(config.directions), exchange = exchange_of(config.exchange)](const PairRows& rows,
-                                                                                               Collectives& comm) {
-        return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm, directions, rows.products,
-                          exchange);
-      });
+  auto objective = contrastive(parts, {.clamp_scale = config.clamp_scale},
+                               [directions = directions_of(config.directions), exchange = exchange_of(config.exchange)](
+                                   const PairRows& rows, Collectives& comm) {
+                                 return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm,
+                                                   directions, rows.products, exchange);
+                               });
   objective->take_mixed_labels();
   return objective;
 }

@@ -1,5 +1,5 @@
-// The loss over keys without gradient against the plain formula with its whole matrix, finite differences, the numbers of
-// TCL's own code, and mistakes that must show.
+// The loss over keys without gradient against the plain formula with its whole matrix, finite differences, the numbers
+// of TCL's own code, and mistakes that must show.
 #include "losses/queue_contrast.h"
 
 #include <c10/core/GradMode.h>
@@ -23,8 +23,14 @@ struct QueueCase {
 };
 
 QueueCase draw_case(std::int64_t rows, std::int64_t queue, std::int64_t d, bool labels, double alpha) {
-  QueueCase c{unit(draw({1}, {rows, d})), unit(draw({2}, {rows, d})), unit(draw({3}, {queue, d})),
-         unit(draw({4}, {rows, d})), {}, {}, 0.1, alpha};
+  QueueCase c{unit(draw({1}, {rows, d})),
+              unit(draw({2}, {rows, d})),
+              unit(draw({3}, {queue, d})),
+              unit(draw({4}, {rows, d})),
+              {},
+              {},
+              0.1,
+              alpha};
   if (labels) {  // classes across batch and queue; every third row has none
     const at::Tensor row = at::arange(rows, at::kLong), key = at::arange(queue, at::kLong);
     c.labels_B = at::where(row % 3 == 0, at::full_like(row, kNoLabel), row % 7);
@@ -141,12 +147,14 @@ TEST(QueueContrast, SinglePrecisionAndHalfProducts) {
     c.query_Bd = unit(c.key_Bd + 0.3 * c.query_Bd);
     const Result exact = plain(c);
     QueueCase single = c, rounded = c;
-    for (auto* rows : {&single.query_Bd, &single.key_Bd, &single.queue_kd, &single.teacher_Bd}) *rows = rows->to(at::kFloat);
+    for (auto* rows : {&single.query_Bd, &single.key_Bd, &single.queue_kd, &single.teacher_Bd})
+      *rows = rows->to(at::kFloat);
     const Result matrix = plain(single), got = on_ranks(2, single);
     EXPECT_LT(relative_error(got.loss, exact.loss), 1e-6) << alpha;
     EXPECT_LT(relative_error(got.query, exact.query), 1.5 * relative_error(matrix.query, exact.query)) << alpha;
     EXPECT_LT(relative_error(got.temperature, exact.temperature), 1e-5) << alpha;
-    // The same rows rounded, and then the exact formula: what bfloat16 products come to but for the gradients' rounding.
+    // The same rows rounded, and then the exact formula: what bfloat16 products come to but for the gradients'
+    // rounding.
     for (auto* rows : {&rounded.query_Bd, &rounded.key_Bd, &rounded.queue_kd, &rounded.teacher_Bd}) {
       *rows = rows->to(at::kBFloat16).to(at::kDouble);
     }
@@ -216,7 +224,7 @@ TEST(QueueContrast, RefusesWhatDoesNotFit) {
   const auto refused = [&](const QueueCase& wrong, std::int64_t own, const at::Tensor& temperature) {
     EXPECT_THROW(loss_of(wrong, wrong.query_Bd, wrong.teacher_Bd, wrong.key_Bd, own, temperature), c10::Error);
   };
-  refused(c, 1, t);   // the last own pair lies behind the batch
+  refused(c, 1, t);  // the last own pair lies behind the batch
   refused(c, -1, t);
   refused(c, 0, at::scalar_tensor(0.0, at::kDouble));
   QueueCase wrong = c;

@@ -56,8 +56,8 @@ TEST(Ring, UniclOnOneToFourRanksInBothForms) {
       const auto expected = plain(batch, directions, batch.labels);
       for (const auto exchange : {Exchange::kGather, Exchange::kRing}) {
         for (const int size : {1, 2, 3, 4}) {
-          const auto got = on_ranks(size, batch.image, batch.text, batch.labels, batch.log_scale,
-                                    ring_unicl(directions, exchange));
+          const auto got =
+              on_ranks(size, batch.image, batch.text, batch.labels, batch.log_scale, ring_unicl(directions, exchange));
           expect_plain(got, expected, size,
                        std::to_string(size) + " ranks, " + std::to_string(texts) + " texts, direction " +
                            std::to_string(static_cast<int>(directions)) +
@@ -82,14 +82,13 @@ TEST(Ring, ClipAndMixedLabels) {
                             return clip_loss(image, text, scale, comm, {}, Exchange::kRing);
                           }),
                  of_clip, size, where);
-    expect_plain(on_ranks(size, batch.image, batch.text, first, batch.log_scale,
-                          [&](const auto& image, const auto& text, const auto& labels, const auto& scale,
-                              Collectives& comm) {
-                            const RowLabels mixed(labels, local_rows(second, comm), local_rows(share, comm));
-                            return unicl_loss(image, text, mixed, scale, comm, UniclDirections::kBoth, {},
-                                              Exchange::kRing);
-                          }),
-                 of_mixed, size, where);
+    expect_plain(
+        on_ranks(size, batch.image, batch.text, first, batch.log_scale,
+                 [&](const auto& image, const auto& text, const auto& labels, const auto& scale, Collectives& comm) {
+                   const RowLabels mixed(labels, local_rows(second, comm), local_rows(share, comm));
+                   return unicl_loss(image, text, mixed, scale, comm, UniclDirections::kBoth, {}, Exchange::kRing);
+                 }),
+        of_mixed, size, where);
   }
 }
 
