@@ -56,6 +56,7 @@ struct LossWork {
   at::Tensor embeddings(const std::string& name, std::int64_t count) const {
     return inputs.embeddings(name, count, config.model.embed_dim);
   }
+  static Exchange exchange_of(const std::string& text) { return text == "ring" ? Exchange::kRing : Exchange::kGather; }
   static at::Tensor differentiated(const LossOutput& loss) {
     loss.total.backward();
     return loss.total.detach();
@@ -70,15 +71,15 @@ struct LossWork {
     const auto directions = c.directions == "rows"      ? UniclDirections::kRows
                             : c.directions == "columns" ? UniclDirections::kColumns
                                                         : UniclDirections::kBoth;
-    return pair(
-        [labels, directions, type = products(), &group = comm](const auto& u, const auto& v, const auto& scale) {
-          return unicl_loss(u, v, labels, scale, group, directions, type);
-        });
-  }
-  Work operator()(const ClipConfig&) {
-    return pair([type = products(), &group = comm](const auto& u, const auto& v, const auto& scale) {
-      return clip_loss(u, v, scale, group, type);
+    return pair([labels, directions, type = products(), exchange = exchange_of(c.exchange), &group = comm](
+                    const auto& u, const auto& v, const auto& scale) {
+      return unicl_loss(u, v, labels, scale, group, directions, type, exchange);
     });
+  }
+  Work operator()(const ClipConfig& c) {
+    return pair(
+        [type = products(), exchange = exchange_of(c.exchange), &group = comm](
+            const auto& u, const auto& v, const auto& scale) { return clip_loss(u, v, scale, group, type, exchange); });
   }
   Work operator()(const SigLipConfig& c) {
     const auto bias = leaf(at::scalar_tensor(c.init_bias, at::kFloat));

@@ -28,6 +28,13 @@ c10d::ReduceOp::RedOpType checked_reduction(const c10d::ReduceOp& op) {
 
 }  // namespace
 
+RingSplits RingSplits::of(std::int64_t rows, int rank, int size) {
+  RingSplits splits{std::vector<std::int64_t>(size), std::vector<std::int64_t>(size)};
+  splits.to[(rank + 1) % size] = rows;
+  splits.from[(rank + size - 1) % size] = rows;
+  return splits;
+}
+
 std::string CollectiveCall::description() const {
   std::string text = c10d::opTypeToString(op);
   if (op == c10d::OpType::ALLREDUCE) text += reduce == c10d::ReduceOp::MAX ? " (max)" : " (sum)";
@@ -63,6 +70,14 @@ CallBackend::Work CallBackend::_reduce_scatter_base(at::Tensor& out, at::Tensor&
   check_pieces(out, in, getSize());
   TORCH_CHECK(checked_reduction(options.reduceOp) == c10d::ReduceOp::SUM, "reduce-scatter: SUM only");
   return run({.op = c10d::OpType::_REDUCE_SCATTER_BASE, .in = in, .out = out});
+}
+
+CallBackend::Work CallBackend::alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<std::int64_t>& from,
+                                             std::vector<std::int64_t>& to, const c10d::AllToAllOptions&) {
+  check_pieces(in, out, 1);
+  const auto ring = RingSplits::of(in.dim() == 0 ? 1 : in.size(0), getRank(), getSize());
+  TORCH_CHECK(from == ring.from && to == ring.to, "alltoall_base: passing on around the ring only, to rank + 1");
+  return run({.op = c10d::OpType::ALLTOALL_BASE, .in = in, .out = out});
 }
 
 CallBackend::Work CallBackend::barrier(const c10d::BarrierOptions&) {

@@ -1,10 +1,12 @@
-// The five collectives that the program uses, as one struct: a transport implements run(CollectiveCall) and nothing
+// The six collectives that the program uses, as one struct: a transport implements run(CollectiveCall) and nothing
 // else.
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <vector>
 
 #include "core/base/errors.h"
 
@@ -12,7 +14,7 @@ namespace triptych {
 
 /// One rank's side of a collective. `in` and `out` are dense and contiguous; all-reduce and broadcast work in place
 /// (the same tensor twice), a barrier has neither. All-gather: out = size x in; reduce-scatter: in = size x out, in
-/// elements.
+/// elements. ALLTOALL_BASE only passes on around the ring: in goes to rank + 1, out is the in of rank - 1, as long.
 struct CollectiveCall {
   c10d::OpType op;
   c10d::ReduceOp::RedOpType reduce = c10d::ReduceOp::SUM;  ///< SUM or MAX
@@ -21,6 +23,13 @@ struct CollectiveCall {
 
   /// "ALLREDUCE (sum) of 16 Float": equal on every rank, or the ranks run different collectives.
   std::string description() const;
+};
+
+/// How alltoall_base is asked to pass on `rows` rows around the ring: all of them to the next rank, all from the one
+/// before.
+struct RingSplits {
+  std::vector<std::int64_t> to, from;
+  static RingSplits of(std::int64_t rows, int rank, int size);
 };
 
 /// The handle of a running collective, as c10d wants it.
@@ -52,6 +61,8 @@ class CallBackend : public c10d::Backend {
   Work allreduce(std::vector<at::Tensor>& tensors, const c10d::AllreduceOptions& options) override;
   Work _allgather_base(at::Tensor& out, at::Tensor& in, const c10d::AllgatherOptions& options) override;
   Work _reduce_scatter_base(at::Tensor& out, at::Tensor& in, const c10d::ReduceScatterOptions& options) override;
+  Work alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<std::int64_t>& from, std::vector<std::int64_t>& to,
+                     const c10d::AllToAllOptions& options) override;
   Work barrier(const c10d::BarrierOptions& options) override;
 
  protected:

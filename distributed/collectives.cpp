@@ -92,6 +92,14 @@ at::Tensor Collectives::reduce_scatter_sum(const at::Tensor& full) {
   return out;
 }
 
+at::Tensor Collectives::pass_on(const at::Tensor& local) {
+  const at::NoGradGuard no_grad;
+  auto in = as_rows(local), out = at::empty_like(in);
+  auto splits = RingSplits::of(in.size(0), rank(), size());
+  complete([&] { return group_->alltoall_base(out, in, splits.from, splits.to); });
+  return out.view(local.sizes());
+}
+
 void Collectives::barrier() {
   // Not ProcessGroup::barrier(): it writes a static tensor, which ranks that are threads would do at the same time.
   complete([&] { return group_->getBackend(at::kCPU)->barrier(); });

@@ -31,6 +31,8 @@ class Collectives {
   void all_reduce_max(at::Tensor& inout);
   at::Tensor all_gather(const at::Tensor& local);         ///< [b, ...] -> [size*b, ...] in rank order
   at::Tensor reduce_scatter_sum(const at::Tensor& full);  ///< [size*b, ...] -> [b, ...]
+  /// Ring: this tensor goes to rank + 1 (the last rank's to rank 0), what comes back is that of rank - 1.
+  at::Tensor pass_on(const at::Tensor& local);
   void barrier();
 
   // The same for decisions and texts of the host; always over the CPU transport.

@@ -161,6 +161,8 @@ void MpiTransport::perform(const CollectiveCall& call, Deadline deadline) {
       return all_gather(call);
     case c10d::OpType::_REDUCE_SCATTER_BASE:
       return reduce_scatter(call);
+    case c10d::OpType::ALLTOALL_BASE:
+      return pass_on(call);
     default:
       return complete("barrier", [](MPI_Comm comm, MPI_Request* request) { return MPI_Ibarrier(comm, request); });
   }
@@ -234,6 +236,25 @@ void MpiTransport::all_gather(const CollectiveCall& call) {
       return MPI_Iallgather(bytes(in, first), length, MPI_BYTE, bytes(target), length, MPI_BYTE, comm, request);
     });
     if (!whole) rows.narrow(1, first, count).copy_(target);
+  });
+}
+
+/// One message to the next rank, one from the rank before. The communicator carries no other messages.
+void MpiTransport::pass_on(const CollectiveCall& call) {
+  constexpr int kTag = 0;
+  const auto in = call.in.view({-1}), out = call.out.view({-1});
+  const int next = (rank_ + 1) % size_, before = (rank_ + size_ - 1) % size_;
+  in_chunks(in.numel(), chunk_elements(in), [&](std::int64_t first, std::int64_t count) {
+    const auto length = static_cast<int>(count * in.element_size());
+    MPI_Request incoming = MPI_REQUEST_NULL;
+    check(MPI_Irecv(bytes(out, first), length, MPI_BYTE, before, kTag, communicator_->handle, &incoming), "pass on");
+    complete("pass on", [&](MPI_Comm comm, MPI_Request* request) {
+      return MPI_Isend(bytes(in, first), length, MPI_BYTE, next, kTag, comm, request);
+    });
+    complete("pass on", [&](MPI_Comm, MPI_Request* request) {
+      *request = incoming;
+      return MPI_SUCCESS;
+    });
   });
 }
 

@@ -33,6 +33,7 @@ class MpiTransport {
   void reduce_scatter(const CollectiveCall& call);
   void all_gather(const CollectiveCall& call);
   void broadcast(const CollectiveCall& call);
+  void pass_on(const CollectiveCall& call);
   template <class Start>
   void complete(const char* what, Start&& start);
   std::int64_t chunk_elements(const at::Tensor& tensor) const;

@@ -17,6 +17,10 @@ CallBackend::Work start(c10d::Backend& inner, const CollectiveCall& call, at::Te
       return inner._allgather_base(out, in, {});
     case c10d::OpType::_REDUCE_SCATTER_BASE:
       return inner._reduce_scatter_base(out, in, {});
+    case c10d::OpType::ALLTOALL_BASE: {
+      auto splits = RingSplits::of(in.size(0), inner.getRank(), inner.getSize());
+      return inner.alltoall_base(out, in, splits.from, splits.to, {});
+    }
     default: {
       c10d::BarrierOptions options;
       options.device_ids = {device.index()};

@@ -60,6 +60,9 @@ void perform(const std::vector<const CollectiveCall*>& calls) {
       for (std::int64_t r = 0; r < size; ++r) out[r].view({-1}).copy_(rows[r]);
       break;
     }
+    case c10d::OpType::ALLTOALL_BASE:
+      for (std::size_t r = 0; r < in.size(); ++r) out[(r + 1) % out.size()].copy_(in[r]);
+      break;
     default:  // barrier: having met is all
       break;
   }

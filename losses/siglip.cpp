@@ -3,18 +3,15 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <limits>
 
 #include "losses/gathered_pair.h"
+#include "losses/known_gradients.h"
 #include "losses/tile_sweep.h"
 
 namespace triptych {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// Sums over queries and keys, where query i belongs to key i + self. Derivatives are by the logits' parts.
 struct SigmoidSums {
@@ -59,22 +56,6 @@ SigmoidSums sweep(const at::Tensor& query_nd, const at::Tensor& key_nd, std::int
   return sums;
 }
 
-/// Gives out gradients that are known already.
-struct KnownGradients : torch::autograd::Function<KnownGradients> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& /*image*/, const at::Tensor& /*text*/,
-                            const at::Tensor& /*scale*/, const at::Tensor& /*bias*/, const at::Tensor& total,
-                            const at::Tensor& d_image, const at::Tensor& d_text, const at::Tensor& d_scale,
-                            const at::Tensor& d_bias) {
-    context->save_for_backward({d_image, d_text, d_scale, d_bias});
-    return total.clone();
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto saved = context->get_saved_variables();
-    const auto times = [&](std::size_t i) { return saved[i] * gradients[0]; };
-    return {times(0), times(1), times(2), times(3), {}, {}, {}, {}, {}};
-  }
-};
-
 }  // namespace
 
 LossOutput siglip_loss(const at::Tensor& image_bd, const at::Tensor& text_bd, const at::Tensor& scale,
@@ -95,8 +76,9 @@ LossOutput siglip_loss(const at::Tensor& image_bd, const at::Tensor& text_bd, co
   }
   const auto type = image_bd.scalar_type();
   const auto scalar = [&](const at::Tensor& sum) { return (sum * mean).to(type); };
-  const at::Tensor total = KnownGradients::apply(image_bd, text_bd, scale, bias, scalar(own.positive + own.negative),
-                                                 own.query_nd, d_text, scalar(own.scale), scalar(own.bias));
+  const at::Tensor total = with_known_gradients(
+      scalar(own.positive + own.negative),
+      {{image_bd, own.query_nd}, {text_bd, d_text}, {scale, scalar(own.scale)}, {bias, scalar(own.bias)}});
   return {total, {{"positive", scalar(own.positive)}, {"negative", scalar(own.negative)}}};
 }
 

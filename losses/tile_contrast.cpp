@@ -8,7 +8,6 @@
 #include <limits>
 
 #include "losses/tile_loops.h"
-#include "losses/tile_sweep.h"
 
 namespace triptych {
 namespace {
@@ -17,24 +16,11 @@ constexpr std::int64_t kRowsAThread = 16, kColumnsAThread = 256;
 
 using Place = TilePlace;
 
-/// SoftmaxSums as tensors.
-struct Sums {
-  at::Tensor most, sum, weighted, positive;
-
-  explicit Sums(const at::Tensor& rows_nd)
-      : most(at::full({rows_nd.size(0)}, -std::numeric_limits<double>::infinity(), sums_of(rows_nd))),
-        sum(at::zeros({rows_nd.size(0)}, rows_nd.options().dtype(at::kDouble))),
-        weighted(at::zeros_like(sum)),
-        positive(at::zeros_like(sum)) {}
-  template <class Real>
-  SoftmaxSums<Real> from(std::int64_t first) const {
-    return {most.data_ptr<Real>() + first, sum.data_ptr<double>() + first, weighted.data_ptr<double>() + first,
-            positive.data_ptr<double>() + first};
-  }
-  SoftmaxStats stats() const {
-    return {most, sum.log().to(most.scalar_type()), most.to(at::kDouble) + weighted / sum, positive};
-  }
-};
+template <class Real>
+SoftmaxSums<Real> sums_from(const RunningSoftmax& softmax, std::int64_t first) {
+  return {softmax.most.data_ptr<Real>() + first, softmax.sum.data_ptr<double>() + first,
+          softmax.weighted.data_ptr<double>() + first, softmax.positive.data_ptr<double>() + first};
+}
 
 // ---- fused loops
 // -----------------------------------------------------------------------------------------------------
@@ -64,16 +50,16 @@ LogitTile<Real> tile_at(const PairSoftmax& pairs, const at::Tensor& products, co
 }
 
 template <class Real>
-void add_by_loops(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
-                  const Sums* key) {
+void add_by_loops(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const RunningSoftmax* query,
+                  const RunningSoftmax* key) {
   const auto tile = tile_at<Real>(pairs, products, at);
   const auto& loops = tile_loops<Real>();
   if (query != nullptr) {
-    const auto sums = query->from<Real>(at.row);
+    const auto sums = sums_from<Real>(*query, at.row);
     at::parallel_for(0, at.rows, kRowsAThread, [&](auto begin, auto end) { loops.add_rows(tile, sums, begin, end); });
   }
   if (key != nullptr) {
-    const auto sums = key->from<Real>(at.column);
+    const auto sums = sums_from<Real>(*key, at.column);
     at::parallel_for(0, at.columns, kColumnsAThread,
                      [&](auto begin, auto end) { loops.add_columns(tile, sums, begin, end); });
   }
@@ -123,7 +109,7 @@ void fill_self(const PairSoftmax& pairs, const Place& at, at::Tensor& tile, doub
 
 /// The softmax over dimension `along` of a tile. `counted`: the products, -infinity where a row meets itself.
 void add_by_tensors(const at::Tensor& counted, const at::Tensor& products, const at::Tensor& targets, double scale,
-                    std::int64_t along, const Sums& sums, std::int64_t first) {
+                    std::int64_t along, const RunningSoftmax& sums, std::int64_t first) {
   const auto n = products.size(1 - along);
   at::Tensor most = sums.most.narrow(0, first, n);
   const at::Tensor now = at::maximum(most, counted.amax({along})), below = counted - now.unsqueeze(along);
@@ -137,8 +123,8 @@ void add_by_tensors(const at::Tensor& counted, const at::Tensor& products, const
   most.copy_(now);
 }
 
-void add_by_tensors(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
-                    const Sums* key) {
+void add_by_tensors(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const RunningSoftmax* query,
+                    const RunningSoftmax* key) {
   at::Tensor targets = targets_at(pairs, products, at), counted = products.clone();
   fill_self(pairs, at, targets, 0);
   fill_self(pairs, at, counted, -std::numeric_limits<double>::infinity());
@@ -165,18 +151,11 @@ void turn_by_tensors(const PairSoftmax& pairs, at::Tensor& products, const Place
   products.copy_(gradient);
 }
 
-void add_tile(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const Sums* query,
-              const Sums* key) {
+void add_tile(const PairSoftmax& pairs, const at::Tensor& products, const Place& at, const RunningSoftmax* query,
+              const RunningSoftmax* key) {
   if (pairs.by_tensors || !products.is_cpu()) return add_by_tensors(pairs, products, at, query, key);
   if (products.scalar_type() == at::kDouble) return add_by_loops<double>(pairs, products, at, query, key);
   add_by_loops<float>(pairs, products, at, query, key);
-}
-
-void turn_tile(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
-               const SideGradient& key) {
-  if (pairs.by_tensors || !products.is_cpu()) return turn_by_tensors(pairs, products, at, query, key);
-  if (products.scalar_type() == at::kDouble) return turn_by_loops<double>(pairs, products, at, query, key);
-  turn_by_loops<float>(pairs, products, at, query, key);
 }
 
 }  // namespace
@@ -190,25 +169,50 @@ SoftmaxStats gather_stats(const SoftmaxStats& own, Collectives& comm) {
   return {all[0], all[1], {}, {}};
 }
 
+RunningSoftmax::RunningSoftmax(const at::Tensor& rows_nd)
+    : most(at::full({rows_nd.size(0)}, -std::numeric_limits<double>::infinity(), sums_of(rows_nd))),
+      sum(at::zeros({rows_nd.size(0)}, rows_nd.options().dtype(at::kDouble))),
+      weighted(at::zeros_like(sum)),
+      positive(at::zeros_like(sum)) {}
+
+void RunningSoftmax::add(const PairSoftmax& pairs) {
+  for_tiles(pairs.query.rows_nd, pairs.key.rows_nd,
+            [&](const at::Tensor& tile, const Place& at) { add_tile(pairs, tile, at, this, nullptr); });
+}
+
+SoftmaxStats RunningSoftmax::stats() const {
+  return {most, sum.log().to(most.scalar_type()), most.to(at::kDouble) + weighted / sum, positive};
+}
+
 SoftmaxStats PairSoftmax::query_stats() const {
-  const Sums sums(query.rows_nd);
-  for_tiles(query.rows_nd, key.rows_nd,
-            [&](const at::Tensor& tile, const Place& at) { add_tile(*this, tile, at, &sums, nullptr); });
-  return sums.stats();
+  RunningSoftmax softmax(query.rows_nd);
+  softmax.add(*this);
+  return softmax.stats();
 }
 
 std::pair<SoftmaxStats, SoftmaxStats> PairSoftmax::both_stats() const {
-  const Sums of_query(query.rows_nd), of_key(key.rows_nd);
-  for_tiles(query.rows_nd, key.rows_nd,
-            [&](const at::Tensor& tile, const Place& at) { add_tile(*this, tile, at, &of_query, &of_key); });
+  RunningSoftmax of_query(query.rows_nd), of_key(key.rows_nd);
+  add_both(*this, of_query, of_key);
   return {of_query.stats(), of_key.stats()};
+}
+
+void add_both(const PairSoftmax& pairs, RunningSoftmax& query, RunningSoftmax& key) {
+  for_tiles(pairs.query.rows_nd, pairs.key.rows_nd,
+            [&](const at::Tensor& tile, const Place& at) { add_tile(pairs, tile, at, &query, &key); });
+}
+
+void turn_to_gradient(const PairSoftmax& pairs, at::Tensor& products, const Place& at, const SideGradient& query,
+                      const SideGradient& key) {
+  if (pairs.by_tensors || !products.is_cpu()) return turn_by_tensors(pairs, products, at, query, key);
+  if (products.scalar_type() == at::kDouble) return turn_by_loops<double>(pairs, products, at, query, key);
+  turn_by_loops<float>(pairs, products, at, query, key);
 }
 
 PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query, const SideGradient& key,
                              bool with_keys) {
   GradientSums sums(pairs.query.rows_nd, pairs.key.rows_nd, with_keys);
   for_tiles(pairs.query.rows_nd, pairs.key.rows_nd, [&](at::Tensor& tile, const Place& at) {
-    turn_tile(pairs, tile, at, query, key);
+    turn_to_gradient(pairs, tile, at, query, key);
     sums.add(tile, at);
   });
   return {sums.take_query(pairs.scale), sums.take_key(pairs.scale)};

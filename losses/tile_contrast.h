@@ -8,6 +8,7 @@
 
 #include "distributed/collectives.h"
 #include "losses/tile_labels.h"
+#include "losses/tile_sweep.h"
 
 namespace triptych {
 
@@ -44,6 +45,22 @@ struct PairSoftmax {
   std::pair<SoftmaxStats, SoftmaxStats> both_stats() const;
 };
 
+/// Softmaxes of n rows over the other side's rows, which may come a block after the other. The tensors are SoftmaxSums
+/// (losses/tile_loops.h).
+struct RunningSoftmax {
+  at::Tensor most, sum, weighted, positive;
+
+  explicit RunningSoftmax(const at::Tensor& rows_nd);
+  /// pairs.query: the rows; pairs.key: one more block.
+  void add(const PairSoftmax& pairs);
+  /// Over all blocks so far.
+  SoftmaxStats stats() const;
+};
+
+/// One more block of pairs for both sides, each product taken once: keys are the rows of `key`, and its blocks are
+/// queries.
+void add_both(const PairSoftmax& pairs, RunningSoftmax& query, RunningSoftmax& key);
+
 /// What dL/ds_ij consists of on one side: factor * softmax - T_ij * target, with T's weight a row.
 struct SideGradient {
   at::Tensor most, log_sum;  ///< [n], or undefined: no softmax
@@ -59,5 +76,9 @@ struct PairGradients {
 };
 PairGradients pair_gradients(const PairSoftmax& pairs, const SideGradient& query, const SideGradient& key,
                              bool with_keys);
+
+/// A tile of raw products becomes dL/ds_ij.
+void turn_to_gradient(const PairSoftmax& pairs, at::Tensor& products, const TilePlace& at, const SideGradient& query,
+                      const SideGradient& key);
 
 }  // namespace triptych

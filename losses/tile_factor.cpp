@@ -14,46 +14,39 @@ namespace {
 
 namespace blas = at::native::cpublas;
 
-constexpr std::int64_t kColumns = TransposedFactor::kBlock;  // of a packed block: the most that packing takes
-constexpr std::int64_t kLeftRows = 32;                       // of a product
+constexpr std::int64_t kColumns = 64;   // of a packed block: the most that packing takes
+constexpr std::int64_t kLeftRows = 32;  // of a product
 
 bool is_packed(const at::Tensor& rows) {
   return rows.is_cpu() && rows.scalar_type() == at::kBFloat16;
 }
 
-std::int64_t even(std::int64_t count) {
-  return count + count % 2;  // bfloat16 is multiplied in pairs
-}
-
-/// Zeros behind an odd number of columns.
+/// Zeros behind an odd number of columns: bfloat16 is multiplied in pairs.
 at::Tensor with_even_columns(const at::Tensor& t) {
   return t.size(1) % 2 == 0 ? t : at::constant_pad_nd(t, {0, 1});
 }
 
-const c10::BFloat16* data_of(const at::Tensor& t) {
-  return t.const_data_ptr<c10::BFloat16>();
-}
-
-/// `factor` [k, n] in blocks of kColumns columns, each [even(k), kColumns] with pairs of rows interleaved.
+/// `factor` [k, n] in blocks of kColumns columns, each [k, kColumns] with pairs of rows interleaved; k is made even.
 at::Tensor pack(const at::Tensor& factor) {
-  const std::int64_t k = even(factor.size(0)), n = factor.size(1), blocks = (n + kColumns - 1) / kColumns;
+  const std::int64_t k = factor.size(0) + factor.size(0) % 2, n = factor.size(1);
+  const std::int64_t blocks = (n + kColumns - 1) / kColumns;
   at::Tensor packed = at::empty({blocks, k, kColumns}, factor.options());
+  at::Tensor plain = at::zeros({k, kColumns}, factor.options());
   for (std::int64_t block = 0; block < blocks; ++block) {
-    const std::int64_t first = block * kColumns;
-    const at::Tensor columns = factor.narrow(1, first, std::min(kColumns, n - first));
-    const at::Tensor padded =
-        at::constant_pad_nd(columns, {0, kColumns - columns.size(1), 0, k - columns.size(0)}).contiguous();
-    blas::pack(k, kColumns, kColumns, kColumns, at::kBFloat16, at::kBFloat16, padded.const_data_ptr(),
+    const std::int64_t first = block * kColumns, columns = std::min(kColumns, n - first);
+    if (columns < kColumns) plain.zero_();
+    plain.narrow(0, 0, factor.size(0)).narrow(1, 0, columns).copy_(factor.narrow(1, first, columns));
+    blas::pack(k, kColumns, kColumns, kColumns, at::kBFloat16, at::kBFloat16, plain.const_data_ptr(),
                packed[block].data_ptr());
   }
   return packed;
 }
 
-/// out = left factor, or out += left factor, with the packed blocks from `first_block` on.
-void multiply_packed(const at::Tensor& left, const at::Tensor& packed, std::int64_t first_block, at::Tensor& out,
-                     bool add) {
-  const std::int64_t k = packed.size(1), n = out.size(1), left_stride = left.stride(0), out_stride = out.stride(0);
-  const auto *a = data_of(left), *b = data_of(packed) + first_block * k * kColumns;
+/// out = left factor, or out += left factor.
+void multiply_packed(const at::Tensor& left, const at::Tensor& packed, at::Tensor& out, bool add) {
+  const at::Tensor rows = with_even_columns(left.contiguous());
+  const std::int64_t k = packed.size(1), n = out.size(1), left_stride = rows.stride(0), out_stride = out.stride(0);
+  const auto *a = rows.const_data_ptr<c10::BFloat16>(), *b = packed.const_data_ptr<c10::BFloat16>();
   auto* sums = out.data_ptr<float>();
   at::parallel_for(0, (out.size(0) + kLeftRows - 1) / kLeftRows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t column = 0; column < n; column += kColumns) {
@@ -73,37 +66,28 @@ at::Tensor rows_for_products(const at::Tensor& rows_nd, ProductType type) {
 }
 
 at::Tensor multipliable(const at::Tensor& rows_nd) {
-  return is_packed(rows_nd) && !blas::could_pack(at::kBFloat16) ? rows_nd.to(at::kFloat) : rows_nd;
+  const bool cannot = rows_nd.is_cpu() && rows_nd.scalar_type() == at::kBFloat16 && !blas::could_pack(at::kBFloat16);
+  return cannot ? rows_nd.to(at::kFloat) : rows_nd;
 }
 
 TransposedFactor::TransposedFactor(at::Tensor rows_nd) : rows_nd_(std::move(rows_nd)) {
   if (is_packed(rows_nd_)) packed_ = pack(rows_nd_.t());
 }
 
-void TransposedFactor::multiply(const at::Tensor& left_md, std::int64_t first, at::Tensor& out) const {
-  TORCH_CHECK(first % kBlock == 0, "rows from ", first, " on do not begin a block");
-  if (packed_.defined()) return multiply_packed(with_even_columns(left_md), packed_, first / kBlock, out, false);
-  const at::Tensor rows = rows_nd_.narrow(0, first, out.size(1)).t();
-  left_md.scalar_type() == out.scalar_type() ? at::mm_out(out, left_md, rows)
-                                             : at::mm_out(out, left_md, rows, out.scalar_type());
+void TransposedFactor::multiply(const at::Tensor& left_md, at::Tensor& out) const {
+  if (packed_.defined()) return multiply_packed(left_md, packed_, out, false);
+  left_md.scalar_type() == out.scalar_type() ? at::mm_out(out, left_md, rows_nd_.t())
+                                             : at::mm_out(out, left_md, rows_nd_.t(), out.scalar_type());
 }
 
-RowsFactor::RowsFactor(at::Tensor rows_nd, std::int64_t step) : rows_nd_(std::move(rows_nd)), step_(step) {
-  if (!is_packed(rows_nd_)) return;
-  for (std::int64_t first = 0; first < rows_nd_.size(0); first += step) {
-    packed_.push_back(pack(rows_nd_.narrow(0, first, std::min(step, rows_nd_.size(0) - first))));
-  }
+RowsFactor::RowsFactor(at::Tensor rows_nd) : rows_nd_(std::move(rows_nd)) {
+  if (is_packed(rows_nd_)) packed_ = pack(rows_nd_);
 }
 
-void RowsFactor::multiply_add(const at::Tensor& left, std::int64_t first, at::Tensor& out) const {
-  TORCH_CHECK(first % step_ == 0, "rows from ", first, " on do not begin a step of ", step_);
-  if (!packed_.empty()) {
-    const auto& packed = packed_[static_cast<std::size_t>(first / step_)];
-    return multiply_packed(with_even_columns(left), packed, 0, out, true);
-  }
-  const at::Tensor rows = rows_nd_.narrow(0, first, left.size(1));
-  left.scalar_type() == out.scalar_type() ? out.addmm_(left, rows)
-                                          : at::addmm_out(out, out, left, rows, out.scalar_type());
+void RowsFactor::multiply_add(const at::Tensor& left, at::Tensor& out) const {
+  if (packed_.defined()) return multiply_packed(left, packed_, out, true);
+  left.scalar_type() == out.scalar_type() ? out.addmm_(left, rows_nd_)
+                                          : at::addmm_out(out, out, left, rows_nd_, out.scalar_type());
 }
 
 }  // namespace triptych

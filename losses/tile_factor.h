@@ -1,11 +1,9 @@
-// The right-hand factors of a tile's matrix products, prepared once for all tiles that meet them. Rows may be bfloat16;
+// The right-hand factors of a tile's matrix products, prepared once for the tiles that meet them. Rows may be bfloat16;
 // sums are then fp32.
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
 #include <optional>
-#include <vector>
 
 namespace triptych {
 
@@ -24,29 +22,24 @@ at::Tensor multipliable(const at::Tensor& rows_nd);
 class TransposedFactor {
  public:
   explicit TransposedFactor(at::Tensor rows_nd);
-  /// out = left K', rows [first, first + out.size(1)) of K. left [m, d] in K's type, out [m, count] in the sums' type,
-  /// both with dense rows. `first` is a multiple of kBlock.
-  void multiply(const at::Tensor& left_md, std::int64_t first, at::Tensor& out) const;
-
-  static constexpr std::int64_t kBlock = 64;  ///< rows that are packed together
+  /// out = left K'. left [m, d] in K's type, out [m, n] in the sums' type, both with dense rows.
+  void multiply(const at::Tensor& left_md, at::Tensor& out) const;
 
  private:
   at::Tensor rows_nd_;
-  at::Tensor packed_;  ///< undefined: not bfloat16 on a processor
+  at::Tensor packed_;  ///< undefined: multiplied as it is
 };
 
-/// Rows K [n, d] for left K, `step` of them at a time. K is multipliable().
+/// Rows K [n, d] for left K. K is multipliable().
 class RowsFactor {
  public:
-  RowsFactor(at::Tensor rows_nd, std::int64_t step);
-  /// out += left K, rows [first, first + left.size(1)) of K: those of a step. left [m, count] in K's type, out [m, d]
-  /// in the sums' type, both with dense rows.
-  void multiply_add(const at::Tensor& left, std::int64_t first, at::Tensor& out) const;
+  explicit RowsFactor(at::Tensor rows_nd);
+  /// out += left K. left [m, n] in K's type, out [m, d] in the sums' type, out with dense rows.
+  void multiply_add(const at::Tensor& left, at::Tensor& out) const;
 
  private:
   at::Tensor rows_nd_;
-  std::int64_t step_;
-  std::vector<at::Tensor> packed_;  ///< by step; empty: not bfloat16 on a processor
+  at::Tensor packed_;  ///< undefined: multiplied as it is
 };
 
 }  // namespace triptych

@@ -11,20 +11,29 @@
 
 namespace triptych {
 
-/// Where a tile lies among queries (rows) and keys (columns). Its size depends on nothing, so that neither do the sums'
-/// orders on the number of ranks.
+/// Where a tile lies among queries (rows) and keys (columns).
 struct TilePlace {
-  static constexpr std::int64_t kRows = 512, kColumns = 1024;  ///< 2 MiB of fp32
   std::int64_t row, rows, column, columns;
+};
+
+/// The largest tile. It depends on nothing but the type of the rows, so that neither do the sums' orders on the number
+/// of ranks: larger in fp32, where at::mm copies its factors for every tile (8 MiB); else the 2 MiB that a cache holds.
+struct TileSize {
+  std::int64_t rows, columns;
+  static TileSize of(const at::Tensor& rows_nd);
 };
 
 /// What sums of products of such rows are held in: fp32 for bfloat16.
 at::TensorOptions sums_of(const at::Tensor& rows_nd);
 
 /// Raw products of queries and keys: calls `use` with each tile, [rows, columns] in the sums' type without gaps, which
-/// it may change; the memory is used again for the next.
+/// it may change; the memory is used again for the next. Keys are the outer loop.
 void for_tiles(const at::Tensor& query_nd, const at::Tensor& key_nd,
                const std::function<void(at::Tensor& tile, const TilePlace& at)>& use);
+
+/// The same for two sets of as many queries: calls `use` with the tiles of both at a place.
+void for_tile_pairs(const at::Tensor& one_nd, const at::Tensor& other_nd, const at::Tensor& key_nd,
+                    const std::function<void(at::Tensor& one, at::Tensor& other, const TilePlace& at)>& use);
 
 /// The sum over tiles of a factor for each pair times the other side's row.
 class GradientSums {
@@ -39,9 +48,9 @@ class GradientSums {
   }
 
  private:
-  at::ScalarType type_;  ///< of factors: the rows'
-  RowsFactor keys_;
-  std::optional<RowsFactor> queries_;
+  at::Tensor query_nd_, key_nd_;
+  std::optional<RowsFactor> keys_;  ///< those of `column_`
+  std::int64_t column_ = -1;
   at::Tensor query_gradient_, key_gradient_;
 };
 

@@ -5,6 +5,7 @@
 #include "distributed/collectives.h"
 #include "losses/class_ids.h"
 #include "losses/loss_output.h"
+#include "losses/pair_exchange.h"
 #include "losses/tile_factor.h"
 
 namespace triptych {
@@ -22,9 +23,9 @@ enum class UniclDirections { kBoth, kRows, kColumns };
 /// the rank's own rows (and columns); each rank completes the gradient of its own embeddings (tiled_pair.h).
 ///   image_bd [b, d], text_kd [k, d] unit rows, floating point, the texts of an image one below the other; labels:
 ///   int64 [b], kNoLabel for rows without label; scale: scalar tensor, the multiplier exp(log_scale). products: the
-///   type of the matrix products. Terms: "rows", "columns". Collective.
+///   type of the matrix products; exchange: memory and traffic (pair_exchange.h). Terms: "rows", "columns". Collective.
 LossOutput unicl_loss(const at::Tensor& image_bd, const at::Tensor& text_kd, const RowLabels& labels,
                       const at::Tensor& scale, Collectives& comm, UniclDirections directions = UniclDirections::kBoth,
-                      ProductType products = {});
+                      ProductType products = {}, Exchange exchange = Exchange::kGather);
 
 }  // namespace triptych

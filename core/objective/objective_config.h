@@ -7,11 +7,22 @@
 
 namespace triptych {
 
+/// The same key of several objectives.
+template <class Value, class Visit>
+void exchange_field(Value& exchange, Visit&& field) {
+  field("exchange", exchange,
+        "how the loss meets the embeddings of the other ranks: gathered once (gather), or passed around a ring of "
+        "ranks, a "
+        "rank's rows at a time (ring): no rank holds them all, but they travel again in the backward",
+        one_of({"gather", "ring"}));
+}
+
 struct UniclConfig {
   static constexpr const char* kTagKey = "name";
   static constexpr const char* kTag = "unicl";
   std::string directions = "both";
   bool clamp_scale = false;
+  std::string exchange = "gather";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("directions", c.directions,
@@ -20,6 +31,7 @@ struct UniclConfig {
           one_of({"both", "rows", "columns"}));
     field("clamp_scale", c.clamp_scale,
           "keep the logit scale's logarithm in [0, log 100], as CLIP; the paper leaves it free");
+    exchange_field(c.exchange, field);
   }
 };
 
@@ -27,9 +39,11 @@ struct ClipConfig {
   static constexpr const char* kTagKey = "name";
   static constexpr const char* kTag = "clip";
   bool clamp_scale = true;
+  std::string exchange = "gather";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("clamp_scale", c.clamp_scale, "keep the logit scale's logarithm in [0, log 100] after every update");
+    exchange_field(c.exchange, field);
   }
 };
 

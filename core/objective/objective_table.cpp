@@ -21,6 +21,10 @@ struct Parts {
   const BuildContext& context;
 };
 
+Exchange exchange_of(const std::string& text) {
+  return text == "ring" ? Exchange::kRing : Exchange::kGather;
+}
+
 UniclDirections directions_of(const std::string& text) {
   if (text == "rows") return UniclDirections::kRows;
   if (text == "columns") return UniclDirections::kColumns;
@@ -32,11 +36,12 @@ std::unique_ptr<ContrastiveObjective> contrastive(const Parts& parts, const Logi
 }
 
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
-  auto objective = contrastive(
-      parts, {.clamp_scale = config.clamp_scale},
-      [directions = directions_of(config.directions)](const PairRows& rows, Collectives& comm) {
-        return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm, directions, rows.products);
-      });
+  auto objective = contrastive(parts, {.clamp_scale = config.clamp_scale},
+                               [directions = directions_of(config.directions), exchange = exchange_of(config.exchange)](
+                                   const PairRows& rows, Collectives& comm) {
+                                 return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm,
+                                                   directions, rows.products, exchange);
+                               });
   objective->take_mixed_labels();
   return objective;
 }
@@ -44,12 +49,13 @@ std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
 std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
   // With several texts a picture, CLIP's loss is UniCL's with every picture a class of its own.
   return contrastive(parts, {.clamp_scale = config.clamp_scale},
-                     [captions = parts.facts.captions](const PairRows& rows, Collectives& comm) {
+                     [captions = parts.facts.captions, exchange = exchange_of(config.exchange)](const PairRows& rows,
+                                                                                                Collectives& comm) {
                        if (captions == 1)
-                         return clip_loss(rows.image_bd, rows.text_kd, rows.scale, comm, rows.products);
+                         return clip_loss(rows.image_bd, rows.text_kd, rows.scale, comm, rows.products, exchange);
                        return unicl_loss(rows.image_bd, rows.text_kd,
                                          RowLabels(at::full_like(rows.labels.labels_b, kNoLabel)), rows.scale, comm,
-                                         UniclDirections::kBoth, rows.products);
+                                         UniclDirections::kBoth, rows.products, exchange);
                      });
 }
 

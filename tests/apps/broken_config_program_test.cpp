@@ -125,10 +125,10 @@ constexpr Broken kBroken[] = {
 
     // model
     {"tower_unknown", "model: {image: {type: @convnext}}\n", "model.image.type: got 'convnext', expected one of vit, swin, resnet"},
-    {"swin_window", "model: {image: {type: swin, image_size: 64, @window: 7}}\n", "model.image.window: 7 does not divide the grid of stage 1, 16 patches wide"},
-    {"swin_heads", "model: {image: {type: swin, @heads: [3, 6]}}\n", "model.image.heads: one number for each of the stages in depths"},
-    {"resnet_depths", "model: {image: {type: resnet, @depths: [3]}}\n", "model.image.depths: four stages are needed"},
-    {"bert_context", "model: {text: {type: bert, @context: 600}}\n", "model.text.context: 600 is more than positions 512"},
+    {"swin_window", "model: {image: {type: swin, image_size: 64, window: @7}}\n", "model.image.window: 7 does not divide the grid of stage 1, 16 patches wide"},
+    {"swin_heads", "model: {image: {type: swin, heads: @[3, 6]}}\n", "model.image.heads: one number for each of the stages in depths"},
+    {"resnet_depths", "model: {image: {type: resnet, depths: @[3]}}\n", "model.image.depths: four stages are needed"},
+    {"bert_context", "model: {text: {type: bert, context: @600}}\n", "model.text.context: 600 is more than positions 512"},
     {"label_embedding_with_captions", "model: {text: {type: label_embedding}}\neval: []\n", "corpus text: the objective needs a label for every record, but this corpus is image_text"},
     {"label_embedding_without_labels", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {text: {type: label_embedding}}\neval: []\n", "model.text.type label_embedding needs a label for every record, but the corpora have none"},
     {"key_of_another_tower", "model: {image: {@context: 16}}\n", "model.image.context: unknown key|known here: type, image_size"},
@@ -153,8 +153,8 @@ constexpr Broken kBroken[] = {
     {"objective_with_a_corpus_of_captions", "objective: {name: cross_entropy}\neval: []\n", "corpus text: the objective needs a label for every record, but this corpus is image_text"},
 
     // schedule
-    {"warmup_lr_without_meaning", "schedule: {@warmup_lr: 1e-5}\n", "schedule.warmup_lr: has no meaning with shape: cosine"},
-    {"beta1_without_one_cycle", "schedule: {@beta1: [0.85, 0.95]}\n", "schedule.beta1: only shape: one_cycle moves it"},
+    {"warmup_lr_without_meaning", "schedule: {warmup_lr: @1e-5}\n", "schedule.warmup_lr: has no meaning with shape: cosine"},
+    {"beta1_without_one_cycle", "schedule: {beta1: @[0.85, 0.95]}\n", "schedule.beta1: only shape: one_cycle moves it"},
 
     // train
     {"attention_unknown", "train: {attention: @flash}\n", "train.attention: got 'flash', expected one of auto, plain, fused"},

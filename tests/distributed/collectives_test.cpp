@@ -32,6 +32,7 @@ TEST(Collectives, ResultsHaveNoGraph) {
     const auto x = at::ones({2, 2}).requires_grad_();
     EXPECT_FALSE(comm.all_gather(x).requires_grad());
     EXPECT_FALSE(comm.reduce_scatter_sum(x).requires_grad());
+    EXPECT_FALSE(comm.pass_on(x).requires_grad());
     auto in_place = at::ones({2}).requires_grad_();
     comm.all_reduce_sum(in_place);  // no autograd error although a leaf changes in place
     EXPECT_EQ(in_place.sum().item<float>(), 4);

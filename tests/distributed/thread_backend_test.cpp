@@ -94,6 +94,19 @@ TEST(ThreadBackend, TimeoutNamesWhoDidNotCome) {
   EXPECT_THROW(group.comm(1).barrier(), PeerError);  // too late: the group is broken
 }
 
+TEST(ThreadBackend, PassingOnIsComparedAndTimedAsTheOthers) {
+  const auto length = error_of(3, [](Collectives& comm) { comm.pass_on(at::ones({comm.rank() == 2 ? 5 : 4})); });
+  EXPECT_EQ(length,
+            "the ranks run different collectives: rank 0 ALLTOALL_BASE of 4 Float, rank 2 ALLTOALL_BASE of 5 Float");
+  ThreadGroup group(2, milliseconds(50));
+  try {
+    group.comm(0).pass_on(at::ones({4}));
+    ADD_FAILURE() << "no error";
+  } catch (const PeerError& e) {
+    EXPECT_STREQ(e.what(), "ALLTOALL_BASE of 4 Float timed out after 50 ms: rank 1 did not come");
+  }
+}
+
 TEST(ThreadBackend, ManyRoundsKeepTheirOrder) {
   run_ranks(4, [](Collectives& comm) {
     for (std::int64_t i = 0; i < 2000; ++i) ASSERT_EQ(comm.sum(i * (comm.rank() + 1)), 10 * i);

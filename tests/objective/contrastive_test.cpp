@@ -45,6 +45,21 @@ TEST(Contrastive, UniclOnEveryNumberOfRanksAndMicroBatch) {
   }
 }
 
+TEST(Contrastive, RingOnEveryNumberOfRanks) {
+  const Batch batch = global_batch();
+  const at::Tensor none = at::full({kRows}, kNoLabel, at::kLong);
+  const StepResult unicl = reference(tiny_model(), batch, batch.labels), clip = reference(tiny_model(), batch, none);
+  const UniclConfig ring{.exchange = "ring"};
+  for (const int size : {1, 2, 3, 4}) {
+    SCOPED_TRACE(testing::Message() << size << " ranks");
+    expect_equal(step_on_ranks(size, 1, ring, tiny_model(), batch), unicl);
+    expect_equal(step_on_ranks(size, 1, ClipConfig{.exchange = "ring"}, tiny_model(), batch), clip);
+  }
+  // That the ring ran shows in the last bits: its sums begin with another block on each rank.
+  const auto gathered = step_on_ranks(3, 2, UniclConfig{}, tiny_model(), batch);
+  EXPECT_GT(difference(step_on_ranks(3, 2, ring, tiny_model(), batch).gradients, gathered.gradients), 0);
+}
+
 TEST(Contrastive, SigLipOnEveryNumberOfRanksAndMicroBatch) {
   const Batch batch = global_batch();
   const SigLipConfig config{.init_bias = -2};

@@ -45,6 +45,8 @@ inline void check_collectives(Collectives& comm, std::int64_t length, at::Scalar
     EXPECT_TRUE(gathered.narrow(0, s * length, length).equal(contribution(s, length, dtype)));
   }
 
+  EXPECT_TRUE(comm.pass_on(contribution(r, length, dtype)).equal(contribution((r + n - 1) % n, length, dtype)));
+
   const auto part = comm.reduce_scatter_sum(contribution(r, n * length, dtype));
   ASSERT_EQ(part.sizes(), at::IntArrayRef({length}));
   EXPECT_TRUE(part.equal(sum_of_contributions(n, n * length, dtype).narrow(0, r * length, length)));
@@ -69,6 +71,13 @@ inline void check_shapes(Collectives& comm) {
   EXPECT_TRUE(matrix.select(1, 2).equal(at::full({4}, n * (n + 1) / 2.0f)));
   EXPECT_EQ(matrix.sum().item<float>(), 4 * n * (n + 1) / 2.0f);
 
+  auto travelling = (base + r).t();
+  for (int s = 1; s <= n; ++s) {  // the whole ring: after n steps everybody has its own again
+    travelling = comm.pass_on(travelling);
+    EXPECT_TRUE(travelling.equal((base + (r + n * s - s) % n).t())) << s;
+  }
+
+  EXPECT_EQ(comm.pass_on(at::empty({0, 7})).sizes(), at::IntArrayRef({0, 7}));
   EXPECT_EQ(comm.all_gather(at::empty({0, 7})).sizes(), at::IntArrayRef({0, 7}));
   EXPECT_EQ(comm.reduce_scatter_sum(at::empty({0, 7})).sizes(), at::IntArrayRef({0, 7}));
   EXPECT_EQ(comm.all_gather(at::empty({2, 0})).sizes(), at::IntArrayRef({2 * n, 0}));
@@ -78,12 +87,14 @@ inline void check_shapes(Collectives& comm) {
   EXPECT_EQ(scalar.dim(), 0);
   EXPECT_EQ(scalar.item<double>(), n * (n + 1) / 2.0);
   EXPECT_TRUE(comm.all_gather(at::full({}, r, at::kLong)).equal(at::arange(n, at::kLong)));
+  EXPECT_TRUE(comm.pass_on(at::full({}, r, at::kLong)).equal(at::full({}, (r + n - 1) % n, at::kLong)));
 
   auto flag = at::full({1}, r == n - 1, at::kBool);
   comm.all_reduce_max(flag);
   EXPECT_TRUE(flag.item<bool>());
   EXPECT_THROW(comm.all_reduce_sum(flag), c10::Error);
   EXPECT_EQ(comm.all_gather(at::full({2}, r == 0, at::kBool)).sum().item<std::int64_t>(), 2);
+  EXPECT_EQ(comm.pass_on(at::full({1}, r == 0, at::kBool)).item<bool>(), r == 1 % n);
 }
 
 /// Decisions and texts of the host.
