@@ -26,9 +26,12 @@ ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const Corpu
   context.start(model_, model);
 }
 
+at::Tensor ContrastiveObjective::image_features(const at::Tensor& images, const at::Generator& draws) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+}
+
 at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const at::Generator& draws) {
-  const at::Tensor pixels = normalise_images(images.to(context_.device), facts_, context_.parameters);
-  return unit_rows(model_.visual().project(model_.visual().features(pixels, draws)), context_.parameters);
+  return unit_rows(model_.visual().project(image_features(images, draws)), context_.parameters);
 }
 
 at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens) {
@@ -73,6 +76,10 @@ Encoders ContrastiveObjective::encoders() {
   encoders.text = [this](const at::Tensor& tokens) {
     const EvaluationMode mode(model_);
     return text_embedding(tokens);
+  };
+  encoders.features = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return image_features(images, at::Generator());
   };
   encoders.scale = model_.logit_scale().detach().exp();
   return encoders;
