@@ -33,7 +33,12 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   auto data = config.data;
   if (arguments.threads > 0) data.workers = arguments.threads;
   LoaderBenchRequest request;
-  request.spec.form = text_form(config.model);
+  if (const auto form = text_form(config.model)) {
+    request.spec.form = *form;
+  } else {
+    request.spec.text = false;
+    request.spec.labels = true;
+  }
   request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
   request.spec.captions = static_cast<int>(data.captions.all_positive);
   request.spec.mixed_labels = std::holds_alternative<UniclConfig>(config.objective) ||

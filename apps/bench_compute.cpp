@@ -52,7 +52,7 @@ struct LossWork {
   Collectives& comm;
   using Work = std::function<at::Tensor()>;
 
-  at::ScalarType products() const { return precision_of(config.train.precision).compute; }
+  at::ScalarType products() const { return computation_of(config.train).products(); }
   at::Tensor leaf(const at::Tensor& values) const { return values.to(device).requires_grad_(true); }
   at::Tensor embeddings(const std::string& name, std::int64_t count) const {
     return inputs.embeddings(name, count, config.model.embed_dim);
@@ -148,7 +148,7 @@ Json bench_step(const ComputeBench& bench, Launch& launch) {
   const auto objective = make_objective(config.objective, config.model, facts,
                                         {.seed = static_cast<std::uint64_t>(config.run.seed),
                                          .device = device,
-                                         .parameters = precision_of(config.train.precision).parameters});
+                                         .parameters = computation_of(config.train).parameters});
   Trainer trainer(config, plan, *objective, comm);
   const auto batches = BenchInputs(bench.inputs, comm.rank(), comm.size()).batches(plan, objective->needs());
   std::vector<double> losses;  // of the first steps: what tells that two programs do equal work

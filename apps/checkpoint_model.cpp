@@ -85,7 +85,7 @@ CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path&
   model.objective = make_objective(config.objective, towers, model.facts,
                                    {.seed = static_cast<std::uint64_t>(config.run.seed),
                                     .device = device,
-                                    .parameters = precision_of(config.train.precision).parameters});
+                                    .parameters = computation_of(config.train).parameters});
   try {
     load_initial_weights(model.objective->module(),
                          {.whole = (checkpoint / "model.safetensors").string(), .image = "", .text = ""});

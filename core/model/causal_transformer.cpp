@@ -3,10 +3,10 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 #include <optional>
-#include <vector>
+
+#include "core/model/length_groups.h"
 
 namespace triptych {
 namespace {
@@ -21,9 +21,6 @@ TransformerShape shape_of(const CausalTransformerConfig& c) {
           .causal = true,
           .drop_path = 0};
 }
-
-/// Enough rows for full speed of a processor's matrix products, few enough that a long text costs its group only.
-constexpr std::int64_t kRowsOfAGroup = 32;
 
 }  // namespace
 
@@ -49,27 +46,33 @@ CausalTransformer::CausalTransformer(const CausalTransformerConfig& config, std:
   child("ln_final", ln_final_);
 }
 
-at::Tensor CausalTransformer::forward(const at::Tensor& tokens) const {
+at::Tensor CausalTransformer::embedded(const at::Tensor& tokens) const {
+  return token_embedding_.forward(tokens) + positional_embedding_.narrow(0, 0, tokens.size(1));
+}
+
+at::Tensor CausalTransformer::end_states(const at::Tensor& x_nld, const at::Tensor& end_n,
+                                         const ForwardScope& scope) const {
+  const at::Tensor end = end_n.view({-1, 1, 1}).expand({-1, 1, config_.width});
+  return transformer_.forward(x_nld, scope).gather(1, end).squeeze(1);
+}
+
+at::Tensor CausalTransformer::forward(const at::Tensor& tokens, const ForwardScope& scope) const {
   TORCH_CHECK(tokens.dim() == 2 && tokens.size(1) == config_.context && tokens.scalar_type() == at::kLong,
               "the text encoder takes int64 [n, ", config_.context, "], got ", tokens.scalar_type(), " ",
               tokens.sizes());
-  const auto [end_n, order_n] = end_positions(tokens, end_token(config_)).sort(std::optional(true), /*dim=*/0);
-  const at::Tensor lengths = (end_n + 1).cpu();
-  const std::int64_t* length_n = lengths.const_data_ptr<std::int64_t>();
-  const std::int64_t rows = tokens.size(0), longest = length_n[rows - 1];
+  const at::Tensor end_n = end_positions(tokens, end_token(config_));
+  const auto projected = [&](const at::Tensor& end_nd) {
+    return at::matmul(ln_final_.forward(end_nd), text_projection_);
+  };
+  if (!config_.trim || tokens.is_meta()) return projected(end_states(embedded(tokens), end_n, scope));
+
+  const LengthGroups groups(end_n + 1, config_.length_groups);
+  const at::Tensor ordered_end_n = groups.ordered(end_n);
   // One look-up for all rows: the word table's gradient is dense, and a group of its own would write it again.
-  const at::Tensor x_nld = token_embedding_.forward(tokens.index_select(0, order_n).narrow(1, 0, longest)) +
-                           positional_embedding_.narrow(0, 0, longest);
-  const std::int64_t group = tokens.is_cpu() ? kRowsOfAGroup : rows;
-  std::vector<at::Tensor> ends;
-  for (std::int64_t begin = 0; begin < rows; begin += group) {
-    const std::int64_t n = std::min(group, rows - begin);
-    const at::Tensor part = x_nld.narrow(0, begin, n).narrow(1, 0, length_n[begin + n - 1]);
-    const at::Tensor end = end_n.narrow(0, begin, n).view({-1, 1, 1}).expand({-1, 1, config_.width});
-    ends.push_back(transformer_.forward(part, at::Generator()).gather(1, end).squeeze(1));
-  }
-  const at::Tensor end_nd = at::cat(ends).index_select(0, order_n.argsort());
-  return at::matmul(ln_final_.forward(end_nd), text_projection_);
+  const at::Tensor x_nld = embedded(groups.ordered(tokens).narrow(1, 0, groups.longest()));
+  return projected(groups.each(x_nld, [&](const at::Tensor& part, std::int64_t begin) {
+    return end_states(part, ordered_end_n.narrow(0, begin, part.size(0)), scope);
+  }));
 }
 
 }  // namespace triptych

@@ -7,9 +7,10 @@
 
 namespace triptych {
 
-DualEncoder::DualEncoder(const ModelConfig& config, const Initializer& init, std::optional<double> logit_bias)
+DualEncoder::DualEncoder(const ModelConfig& config, const Initializer& init, std::optional<double> logit_bias,
+                         std::int64_t num_labels)
     : visual_(make_image_tower(config, config.embed_dim, init / "visual")),
-      text_(make_text_tower(config, init)),
+      text_(make_text_tower(config, num_labels, init)),
       logit_scale_(parameter("logit_scale", at::scalar_tensor(config.init_logit_scale, at::kFloat))) {
   if (logit_bias) logit_bias_ = parameter("logit_bias", at::scalar_tensor(*logit_bias, at::kFloat));
   child("visual", *visual_);

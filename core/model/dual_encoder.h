@@ -12,8 +12,9 @@ namespace triptych {
 
 class DualEncoder : public Module {
  public:
-  /// logit_bias: its initial value; none without a bias.
-  DualEncoder(const ModelConfig& config, const Initializer& init, std::optional<double> logit_bias = {});
+  /// logit_bias: its initial value; none without a bias. num_labels: of the corpora, for a tower that embeds labels.
+  DualEncoder(const ModelConfig& config, const Initializer& init, std::optional<double> logit_bias = {},
+              std::int64_t num_labels = 0);
   ImageTower& visual() { return *visual_; }
   TextTower& text() { return *text_; }
   /// Logarithm of the multiplier of cosine similarities: a scalar parameter.

@@ -4,10 +4,13 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include <map>
+#include <cmath>
+#include <set>
 #include <sstream>
 
 #include "core/base/errors.h"
+#include "core/model/foreign_names.h"
+#include "core/model/position_table.h"
 #include "core/module/safetensors.h"
 
 namespace triptych {
@@ -36,36 +39,91 @@ std::string shape_text(at::IntArrayRef shape) {
   return text.str();
 }
 
+/// A safetensors file under the model's names.
+class WeightFile {
+ public:
+  WeightFile(const std::string& path, const std::string& positions) : file_(path), positions_(positions) {
+    std::vector<std::string> names;
+    for (const auto& [name, stored] : file_.tensors()) names.push_back(name);
+    names_ = foreign_names(names);
+  }
+  const ForeignNames& names() const { return names_; }
+  bool contains(const std::string& name) const { return names_.file_name.contains(name); }
+  const std::vector<std::int64_t>& shape(const std::string& name) const {
+    return file_.tensors().at(names_.file_name.at(name)).shape;
+  }
+
+  /// Whether read() can give the tensor in this shape.
+  bool fits(const std::string& name, at::IntArrayRef wanted) const {
+    const auto bare = without_leading_ones(shape(name), wanted.size());
+    return wanted == at::IntArrayRef(bare) || can_resample(name, bare, wanted);
+  }
+  at::Tensor read(const std::string& name, at::IntArrayRef wanted) const {
+    const at::Tensor stored = file_.read(names_.file_name.at(name));
+    const at::Tensor bare = stored.view(without_leading_ones(shape(name), wanted.size()));
+    if (bare.sizes() == wanted) return bare;
+    const std::int64_t prefix = table_prefix(name);
+    return resampled_positions(bare, prefix, side_of(wanted[0] - prefix),
+                               positions_ == "plain" ? TableResampling::kPlain : TableResampling::kAntialias);
+  }
+
+ private:
+  /// timm's class token is [1, 1, width], its table [1, tokens, width].
+  static std::vector<std::int64_t> without_leading_ones(std::vector<std::int64_t> shape, std::size_t dims) {
+    while (shape.size() > dims && shape.front() == 1) shape.erase(shape.begin());
+    return shape;
+  }
+  static std::int64_t side_of(std::int64_t cells) {
+    return std::llround(std::sqrt(static_cast<double>(cells)));
+  }
+  static bool square(std::int64_t cells) { return cells > 0 && side_of(cells) * side_of(cells) == cells; }
+  bool can_resample(const std::string& name, at::IntArrayRef stored, at::IntArrayRef wanted) const {
+    const std::int64_t prefix = table_prefix(name);
+    if (positions_ == "refuse" || prefix < 0 || stored.size() != 2 || wanted.size() != 2) return false;
+    return stored[1] == wanted[1] && square(stored[0] - prefix) && square(wanted[0] - prefix);
+  }
+
+  SafetensorsReader file_;
+  ForeignNames names_;
+  std::string positions_;
+};
+
+/// A backbone's file has no projection into the shared embedding, and no logit scale.
+bool may_lack(const WeightFile& file, const std::string& name) {
+  return file.names().backbone && (name == "visual.proj" || name.starts_with("visual.attnpool.") ||
+                                   name == "text_projection" || name.starts_with("logit_"));
+}
+
 /// One line for each difference; long tables end in a count.
-std::string differences(const SafetensorsReader& file, const std::vector<NamedTensor>& wanted, const Part& part) {
+std::string differences(const WeightFile& file, const std::vector<NamedTensor>& wanted, const Part& part) {
   constexpr int kMostLines = 20;
   int lines = 0;
   std::ostringstream table;
   const auto add = [&](const std::string& line) {
     if (++lines <= kMostLines) table << "\n  " << line;
   };
-  std::map<std::string, const at::Tensor*> known;
+  std::set<std::string> known;
   for (const auto& [name, tensor] : wanted) {
-    known.emplace(name, &tensor);
-    if (!file.contains(name)) add("missing     " + name + " " + shape_text(tensor.sizes()));
+    known.insert(name);
+    if (!file.contains(name) && !may_lack(file, name)) add("missing     " + name + " " + shape_text(tensor.sizes()));
   }
-  for (const auto& [name, stored] : file.tensors()) {
-    if (!part.holds(name)) continue;
-    const auto found = known.find(name);
-    if (found == known.end()) {
-      if (name != part.spare) add("unexpected  " + name + " " + shape_text(stored.shape));
-    } else if (found->second->sizes() != at::IntArrayRef(stored.shape)) {
-      add("shape       " + name + " " + shape_text(stored.shape) + " in the file, " +
-          shape_text(found->second->sizes()) + " in the model");
-    }
+  for (const auto& [name, stored] : file.names().file_name) {
+    if (part.holds(name) && !known.contains(name) && name != part.spare)
+      add("unexpected  " + name + " " + shape_text(file.shape(name)));
+  }
+  for (const auto& [name, tensor] : wanted) {
+    if (!file.contains(name) || file.fits(name, tensor.sizes())) continue;
+    const bool another_grid = table_prefix(name) >= 0 && file.shape(name).back() == tensor.sizes().back();
+    add("shape       " + name + " " + shape_text(file.shape(name)) + " in the file, " + shape_text(tensor.sizes()) +
+        " in the model" + (another_grid ? " (another grid: see model.init_from.positions)" : ""));
   }
   if (lines > kMostLines) table << "\n  and " << lines - kMostLines << " more";
   return table.str();
 }
 
-void load(Module& model, const std::string& path, const Part& part) try {
+void load(Module& model, const std::string& path, const std::string& positions, const Part& part) try {
   if (path.empty()) return;
-  const SafetensorsReader file(path);
+  const WeightFile file(path, positions);
   std::vector<NamedTensor> wanted;
   for (const auto& list : {model.parameters(), model.buffers()}) {
     for (const auto& item : list) {
@@ -77,12 +135,14 @@ void load(Module& model, const std::string& path, const Part& part) try {
                       ": this objective has no such tower; remove the key");
   const std::string table = differences(file, wanted, part);
   if (!table.empty()) {
-    throw ConfigError("model.init_from." + std::string(part.key) + ": the tensors of " + path +
-                      " do not fit the model:" + table +
+    throw ConfigError("model.init_from." + std::string(part.key) + ": the tensors of " + path + " (names of " +
+                      file.names().library + ") do not fit the model:" + table +
                       "\n  change the model section to the file's sizes, or choose another file");
   }
   const c10::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : wanted) tensor.copy_(file.read(name));
+  for (const auto& [name, tensor] : wanted) {
+    if (file.contains(name)) tensor.copy_(file.read(name, tensor.sizes()));
+  }
 } catch (const CheckpointError& e) {
   throw ConfigError("model.init_from." + std::string(part.key) + ": " + e.what());
 }
@@ -90,9 +150,9 @@ void load(Module& model, const std::string& path, const Part& part) try {
 }  // namespace
 
 void load_initial_weights(Module& model, const InitConfig& config) {
-  load(model, config.whole, {"whole", is_any, ""});
-  load(model, config.image, {"image", is_image, "visual.proj"});
-  load(model, config.text, {"text", is_text, ""});
+  load(model, config.whole, config.positions, {"whole", is_any, ""});
+  load(model, config.image, config.positions, {"image", is_image, "visual.proj"});
+  load(model, config.text, config.positions, {"text", is_text, ""});
 }
 
 }  // namespace triptych

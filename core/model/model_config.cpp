@@ -24,6 +24,44 @@ void VitConfig::validate() const {
   check_mlp(mlp_ratio, width);
 }
 
+void SwinConfig::validate() const {
+  check_divides(patch_size, "patch_size", image_size, "image_size");
+  if (depths.empty() || depths.size() > 8) throw FieldError("depths", "1 to 8 stages are possible");
+  if (heads.size() != depths.size()) throw FieldError("heads", "one number for each of the stages in depths");
+  std::int64_t grid = image_size / patch_size, channels = width;
+  for (std::size_t stage = 0; stage < depths.size(); ++stage, grid /= 2, channels *= 2) {
+    const std::string name = "stage " + std::to_string(stage + 1);
+    if (depths[stage] < 1) throw FieldError("depths", name + " needs at least one block");
+    if (heads[stage] < 1 || channels % heads[stage] != 0)
+      throw FieldError("heads", std::to_string(heads[stage]) + " does not divide the " + std::to_string(channels) +
+                                    " channels of " + name + "; choose a divisor of it");
+    if (grid > window && grid % window != 0)
+      throw FieldError("window", std::to_string(window) + " does not divide the grid of " + name + ", " +
+                                     std::to_string(grid) + " patches wide; change window, image_size or patch_size");
+    if (stage + 1 < depths.size() && grid % 2 != 0)
+      throw FieldError("image_size", "the grid of " + name + " is " + std::to_string(grid) +
+                                         " patches wide and cannot be halved; choose a multiple of patch_size x 2^" +
+                                         std::to_string(depths.size() - 1));
+  }
+  check_mlp(mlp_ratio, width);
+}
+
+void ResNetConfig::validate() const {
+  if (depths.size() != 4) throw FieldError("depths", "four stages are needed: [3, 4, 6, 3] is ResNet-50");
+  for (const auto blocks : depths)
+    if (blocks < 1) throw FieldError("depths", "a stage needs at least one block");
+  if (pool != "attention") return;
+  if (image_size % 32 != 0) throw FieldError("image_size", "pool: attention needs a multiple of 32");
+  check_divides(pool_heads, "pool_heads", 32 * width, "32 x width");
+}
+
+void BertConfig::validate() const {
+  check_divides(heads, "heads", width, "width");
+  check_mlp(mlp_ratio, width);
+  if (context > positions)
+    throw FieldError("context", std::to_string(context) + " is more than positions " + std::to_string(positions));
+}
+
 void CausalTransformerConfig::validate() const {
   check_divides(heads, "heads", width, "width");
   check_mlp(mlp_ratio, width);

@@ -13,6 +13,7 @@ namespace triptych {
 /// embed_dim nullopt: without a projection.
 std::unique_ptr<ImageTower> make_image_tower(const ModelConfig& config, std::optional<std::int64_t> embed_dim,
                                              const Initializer& init);
-std::unique_ptr<TextTower> make_text_tower(const ModelConfig& config, const Initializer& init);
+/// num_labels: of the corpora, for towers that embed labels.
+std::unique_ptr<TextTower> make_text_tower(const ModelConfig& config, std::int64_t num_labels, const Initializer& init);
 
 }  // namespace triptych

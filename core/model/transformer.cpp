@@ -6,7 +6,9 @@
 
 #include <cmath>
 
+#include "core/module/attention.h"
 #include "core/module/keyed_random.h"
+#include "core/module/recompute.h"
 
 namespace triptych {
 namespace {
@@ -17,15 +19,6 @@ double residual_deviation(const TransformerShape& shape) {
 
 std::int64_t hidden_width(const TransformerShape& shape) {
   return static_cast<std::int64_t>(std::llround(static_cast<double>(shape.width) * shape.mlp_ratio));
-}
-
-/// A fixed rule of (device, dtype, shape): on CPUs the fused kernel runs thousands of tiny products on short bf16 rows
-/// and takes three times as long as the plain form.
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, bool causal) {
-  if (query.is_cpu() && query.scalar_type() == at::kBFloat16 && query.size(2) < 128) {
-    return std::get<0>(at::_scaled_dot_product_attention_math(query, key, value, {}, 0.0, causal));
-  }
-  return at::scaled_dot_product_attention(query, key, value, {}, 0.0, causal);
 }
 
 }  // namespace
@@ -40,11 +33,12 @@ SelfAttention::SelfAttention(const TransformerShape& shape, const Initializer& i
   child("out_proj", out_proj_);
 }
 
-at::Tensor SelfAttention::forward(const at::Tensor& x_nld) const {
+at::Tensor SelfAttention::forward(const at::Tensor& x_nld, const ForwardScope& scope) const {
   const auto n = x_nld.size(0), tokens = x_nld.size(1), width = x_nld.size(2);
   const at::Tensor packed = at::linear(x_nld, in_proj_weight_, in_proj_bias_);
   const auto heads = packed.view({n, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4}).unbind(0);
-  const at::Tensor mixed = attend(heads[0], heads[1], heads[2], causal_);  // [n, heads, tokens, width / heads]
+  // [n, heads, tokens, width / heads]
+  const at::Tensor mixed = attend(heads[0], heads[1], heads[2], {.causal = causal_}, scope);
   return out_proj_.forward(mixed.transpose(1, 2).reshape({n, tokens, width}));
 }
 
@@ -75,10 +69,10 @@ ResidualBlock::ResidualBlock(const TransformerShape& shape, double drop_path, co
   child("mlp", mlp_);
 }
 
-at::Tensor ResidualBlock::forward(const at::Tensor& x_nld, const at::Generator& draws) const {
+at::Tensor ResidualBlock::forward(const at::Tensor& x_nld, const ForwardScope& scope) const {
   const double drop = training() ? drop_path_ : 0;
-  const at::Tensor seen = x_nld + drop_path(attn_.forward(ln_1_.forward(x_nld)), drop, draws);
-  return seen + drop_path(mlp_.forward(ln_2_.forward(seen)), drop, draws);
+  const at::Tensor seen = x_nld + drop_path(attn_.forward(ln_1_.forward(x_nld), scope), drop, scope.draws);
+  return seen + drop_path(mlp_.forward(ln_2_.forward(seen)), drop, scope.draws);
 }
 
 Transformer::Transformer(const TransformerShape& shape, const Initializer& init) {
@@ -92,8 +86,12 @@ Transformer::Transformer(const TransformerShape& shape, const Initializer& init)
   }
 }
 
-at::Tensor Transformer::forward(at::Tensor x_nld, const at::Generator& draws) const {
-  for (const auto& block : blocks_) x_nld = block->forward(x_nld, draws);
+at::Tensor Transformer::forward(at::Tensor x_nld, const ForwardScope& scope) const {
+  for (const auto& block : blocks_) {
+    x_nld = recomputed(*block, {x_nld}, scope, [&block = *block](const auto& inputs, const ForwardScope& inner) {
+      return block.forward(inputs[0], inner);
+    });
+  }
   return x_nld;
 }
 

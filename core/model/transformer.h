@@ -1,6 +1,5 @@
 // The pre-norm transformer that the ViT and CLIP's text encoder share. Names of parameters are OpenCLIP's.
 #pragma once
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -8,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/module/forward_scope.h"
 #include "core/module/layers.h"
 #include "core/module/module.h"
 
@@ -26,7 +26,7 @@ struct TransformerShape {
 class SelfAttention : public Module {
  public:
   SelfAttention(const TransformerShape& shape, const Initializer& init);
-  at::Tensor forward(const at::Tensor& x_nld) const;  ///< [n, tokens, width] -> the same
+  at::Tensor forward(const at::Tensor& x_nld, const ForwardScope& scope) const;  ///< [n, tokens, width] -> the same
 
  private:
   std::int64_t heads_;
@@ -50,7 +50,7 @@ class Mlp : public Module {
 class ResidualBlock : public Module {
  public:
   ResidualBlock(const TransformerShape& shape, double drop_path, const Initializer& init);
-  at::Tensor forward(const at::Tensor& x_nld, const at::Generator& draws) const;
+  at::Tensor forward(const at::Tensor& x_nld, const ForwardScope& scope) const;
 
  private:
   double drop_path_;
@@ -63,8 +63,7 @@ class ResidualBlock : public Module {
 class Transformer : public Module {
  public:
   Transformer(const TransformerShape& shape, const Initializer& init);
-  /// [n, tokens, width] -> the same. `draws` may be undefined unless drop path acts.
-  at::Tensor forward(at::Tensor x_nld, const at::Generator& draws) const;
+  at::Tensor forward(at::Tensor x_nld, const ForwardScope& scope) const;  ///< [n, tokens, width] -> the same
 
  private:
   std::vector<std::unique_ptr<ResidualBlock>> blocks_;

@@ -3,10 +3,21 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "core/model/patches.h"
 
 namespace triptych {
 namespace {
+
+bool is_clip(const VitConfig& c) {
+  return c.form == "clip";
+}
+
+double norm_eps(const VitConfig& c) {
+  return is_clip(c) ? 1e-5 : 1e-6;
+}
 
 TransformerShape shape_of(const VitConfig& c) {
   return {.width = c.width,
@@ -14,7 +25,7 @@ TransformerShape shape_of(const VitConfig& c) {
           .heads = c.heads,
           .mlp_ratio = c.mlp_ratio,
           .activation = c.activation,
-          .norm_eps = 1e-5,
+          .norm_eps = norm_eps(c),
           .causal = false,
           .drop_path = c.drop_path};
 }
@@ -24,9 +35,8 @@ TransformerShape shape_of(const VitConfig& c) {
 VisionTransformer::VisionTransformer(const VitConfig& config, std::optional<std::int64_t> embed_dim,
                                      const Initializer& init)
     : config_(config),
-      ln_pre_(config.width),
       transformer_(shape_of(config), init / "transformer"),
-      ln_post_(config.width) {
+      ln_post_(config.width, norm_eps(config)) {
   const std::int64_t grid = config.image_size / config.patch_size, patch = config.patch_size;
   const double deviation = std::pow(config.width, -0.5);
   class_embedding_ = parameter("class_embedding", init.normal("class_embedding", {config.width}, deviation));
@@ -35,26 +45,35 @@ VisionTransformer::VisionTransformer(const VitConfig& config, std::optional<std:
   if (embed_dim) proj_ = parameter("proj", init.normal("proj", {config.width, *embed_dim}, deviation));
   conv1_weight_ = parameter("conv1.weight", init.uniform("conv1.weight", {config.width, 3, patch, patch},
                                                          1 / std::sqrt(3.0 * static_cast<double>(patch * patch))));
-  child("ln_pre", ln_pre_);
+  if (is_clip(config)) {
+    child("ln_pre", ln_pre_.emplace(config.width, norm_eps(config)));
+  } else {
+    conv1_bias_ = parameter("conv1.bias", at::zeros({config.width}));
+  }
   child("transformer", transformer_);
   child("ln_post", ln_post_);
 }
 
-/// The patch convolution as a product: patches do not overlap, so it is one matrix product over their pixels.
-at::Tensor VisionTransformer::patches(const at::Tensor& pixels) const {
-  const std::int64_t n = pixels.size(0), patch = config_.patch_size, grid = config_.image_size / patch;
-  const at::Tensor cut = pixels.reshape({n, 3, grid, patch, grid, patch}).permute({0, 2, 4, 1, 3, 5});
-  return at::linear(cut.reshape({n, grid * grid, 3 * patch * patch}), conv1_weight_.flatten(1));
+/// Li et al. (FLIP, arXiv:2212.00794): each row keeps patches of its own, in their order.
+at::Tensor VisionTransformer::kept(const at::Tensor& x_nld, const ForwardScope& scope) const {
+  if (!training() || config_.patch_dropout == 0) return x_nld;
+  TORCH_CHECK(scope.draws.defined(), "patch dropout needs a keyed generator, got none");
+  const std::int64_t n = x_nld.size(0), patches = x_nld.size(1) - 1;
+  const auto keep = std::max<std::int64_t>(1, std::llround((1 - config_.patch_dropout) * static_cast<double>(patches)));
+  const at::Tensor scores = at::empty({n, patches}, x_nld.options().dtype(at::kFloat).requires_grad(false));
+  scores.uniform_(0, 1, scope.draws);
+  const at::Tensor chosen = std::get<0>(std::get<1>(scores.topk(keep, 1)).sort(1)) + 1;
+  const at::Tensor rows = at::cat({at::zeros({n, 1}, chosen.options()), chosen}, 1);
+  return x_nld.gather(1, rows.unsqueeze(2).expand({-1, -1, x_nld.size(2)}));
 }
 
-at::Tensor VisionTransformer::features(const at::Tensor& pixels, const at::Generator& draws) const {
-  const std::int64_t size = config_.image_size;
-  TORCH_CHECK(pixels.dim() == 4 && pixels.size(1) == 3 && pixels.size(2) == size && pixels.size(3) == size,
-              "the ViT takes pictures [n, 3, ", size, ", ", size, "], got ", pixels.sizes());
-  const at::Tensor patch_nld = patches(pixels);
+at::Tensor VisionTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
+  check_pictures(pixels, config_.image_size);
+  const at::Tensor patch_nld = patch_tokens(pixels, conv1_weight_, conv1_bias_);
   const at::Tensor class_n1d = class_embedding_.to(patch_nld.scalar_type()).expand({pixels.size(0), 1, -1});
-  const at::Tensor x_nld = at::cat({class_n1d, patch_nld}, 1) + positional_embedding_;
-  return ln_post_.forward(transformer_.forward(ln_pre_.forward(x_nld), draws).select(1, 0));
+  at::Tensor x_nld = kept(at::cat({class_n1d, patch_nld}, 1) + positional_embedding_, scope);
+  if (ln_pre_) x_nld = ln_pre_->forward(x_nld);
+  return ln_post_.forward(transformer_.forward(x_nld, scope).select(1, 0));
 }
 
 at::Tensor VisionTransformer::project(const at::Tensor& features) const {

@@ -15,6 +15,13 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
   return at::linear(x, weight_, bias_);
 }
 
+Convolution::Convolution(at::Tensor weight, std::int64_t stride)
+    : weight_(parameter("weight", std::move(weight))), stride_(stride) {}
+
+at::Tensor Convolution::forward(const at::Tensor& x_nchw) const {
+  return at::conv2d(x_nchw, weight_, {}, stride_, weight_.size(2) / 2);
+}
+
 LayerNorm::LayerNorm(std::int64_t width, double eps)
     : weight_(parameter("weight", at::ones({width}))), bias_(parameter("bias", at::zeros({width}))), eps_(eps) {}
 

@@ -21,6 +21,17 @@ class Linear : public Module {
   at::Tensor weight_, bias_;
 };
 
+/// A convolution without bias; weight [out, in, kernel, kernel], padded so that stride 1 keeps the size.
+class Convolution : public Module {
+ public:
+  Convolution(at::Tensor weight, std::int64_t stride);
+  at::Tensor forward(const at::Tensor& x_nchw) const;
+
+ private:
+  at::Tensor weight_;
+  std::int64_t stride_;
+};
+
 /// Normalises the last dimension (Ba et al., arXiv:1607.06450); weight starts at 1, bias at 0.
 class LayerNorm : public Module {
  public:

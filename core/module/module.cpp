@@ -49,6 +49,19 @@ void Module::to(at::Device device, at::ScalarType dtype) {
   };
   move(parameters());
   move(buffers());
+  each_constant([&](const at::Tensor& value) {
+    value.set_data(value.to(device, value.is_floating_point() ? dtype : value.scalar_type()));
+  });
+}
+
+void Module::each_constant(const std::function<void(const at::Tensor&)>& use) const {
+  for (const auto& value : constants_) use(value);
+  for (const auto& [name, module] : children_) module->each_constant(use);
+}
+
+void Module::end_step(bool updated) {
+  on_step_end(updated);
+  for (const auto& [name, module] : children_) module->end_step(updated);
 }
 
 void Module::requires_grad(bool on) {
@@ -85,6 +98,11 @@ at::Tensor Module::buffer(std::string name, at::Tensor initial) {
   check_new(name);
   buffers_.push_back({std::move(name), initial.detach()});
   return buffers_.back().tensor;
+}
+
+at::Tensor Module::constant(at::Tensor value) {
+  constants_.push_back(value.detach());
+  return constants_.back();
 }
 
 void Module::child(std::string name, Module& module) {

@@ -33,20 +33,29 @@ class Module {
   void requires_grad(bool on);
   void set_training(bool on);  ///< dropout and drop path act in training mode only
   bool training() const { return training_; }
+  /// After each optimizer step, of this module and all below: what a forward has remembered for then (running
+  /// statistics) takes effect, or is dropped where the step was refused.
+  void end_step(bool updated);
   /// Parameters, then buffers, by name.
   void visit_state(StateVisitor& visitor, const std::string& prefix = "");
 
  protected:
   at::Tensor parameter(std::string name, at::Tensor initial);  ///< registers and returns it, requiring gradients
   at::Tensor buffer(std::string name, at::Tensor initial);
+  /// Follows the module to its device and is no state: it follows from the configuration.
+  at::Tensor constant(at::Tensor value);
   /// `module` is a member of the derived class: it lives as long. An empty name adds no level to its parameters' names.
   void child(std::string name, Module& module);
+  virtual void on_step_end(bool /*updated*/) {}
 
  private:
   void collect(const std::string& prefix, bool want_parameters, std::vector<NamedTensor>& into) const;
   void check_new(const std::string& name) const;
 
+  void each_constant(const std::function<void(const at::Tensor&)>& use) const;
+
   std::vector<NamedTensor> parameters_, buffers_;
+  std::vector<at::Tensor> constants_;
   std::vector<std::pair<std::string, Module*>> children_;
   bool training_ = true;
 };

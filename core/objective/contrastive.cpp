@@ -13,30 +13,50 @@ namespace {
 
 constexpr double kMostLogScale = 4.605170185988092;  // log 100
 
+BatchSpec needs_of(const ModelConfig& model, const CorpusFacts& facts) {
+  BatchSpec needs;
+  needs.captions = facts.captions;
+  needs.image_size = image_size(model);
+  if (const auto form = text_form(model)) {
+    needs.form = *form;
+    return needs;
+  }
+  constexpr const char* kWho = "model.text.type label_embedding";
+  check_labelled(facts, kWho);
+  check_no_captions(facts, kWho);
+  needs.text = false;
+  needs.labels = true;
+  return needs;
+}
+
 }  // namespace
 
 ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const CorpusFacts& facts,
                                            const BuildContext& context, const LogitConfig& logits, PairLoss loss)
     : facts_(facts),
       context_(context),
-      needs_({.captions = facts.captions, .form = text_form(model), .image_size = image_size(model)}),
+      needs_(needs_of(model, facts)),
       logits_(logits),
       loss_(std::move(loss)),
-      model_(model, context.initializer(), logits.bias) {
+      model_(model, context.initializer(), logits.bias, facts.num_labels) {
   context.start(model_, model);
 }
 
-at::Tensor ContrastiveObjective::image_features(const at::Tensor& images, const at::Generator& draws) {
-  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+at::Tensor ContrastiveObjective::texts(const Batch& batch) const {
+  return needs_.text ? batch.tokens : batch.labels.view({-1, 1, 1});
 }
 
-at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const at::Generator& draws) {
-  return unit_rows(model_.visual().project(image_features(images, draws)), context_.parameters);
+at::Tensor ContrastiveObjective::image_features(const at::Tensor& images, const ForwardScope& scope) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
 }
 
-at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens) {
+at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const ForwardScope& scope) {
+  return unit_rows(model_.visual().project(image_features(images, scope)), context_.parameters);
+}
+
+at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens, const ForwardScope& scope) {
   const at::Tensor rows = tokens.to(context_.device).flatten(0, -2);
-  const at::Tensor embedding = unit_rows(model_.text().forward(rows), context_.parameters);
+  const at::Tensor embedding = unit_rows(model_.text().forward(rows, scope), context_.parameters);
   auto shape = tokens.sizes().vec();
   shape.back() = embedding.size(1);
   return embedding.view(shape);
@@ -48,14 +68,15 @@ LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches
   forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
     const Batch& batch = micro_batches[i];
     const auto autocast = scope.autocast(context_.device);
-    const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
-    return {image_embedding(batch.images.select(1, 0), draws), text_embedding(batch.tokens)};
+    const auto of = [&](Purpose draws) { return scope.forward(draws, batch.first_position, context_.device); };
+    return {image_embedding(batch.images.select(1, 0), of(Purpose::kDropPath)),
+            text_embedding(texts(batch), of(Purpose::kDropout))};
   };
   forward.parameters = {model_.logit_scale()};
   if (model_.logit_bias().defined()) forward.parameters.push_back(model_.logit_bias());
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
     return loss_({rows[0], rows[1].flatten(0, 1), all_row_labels(micro_batches, context_.device), parameters[0].exp(),
-                  parameters.size() > 1 ? parameters[1] : at::Tensor(), scope.compute()},
+                  parameters.size() > 1 ? parameters[1] : at::Tensor(), scope.products()},
                  scope.comm());
   };
   return accumulate_cached(forward, scope);
@@ -71,16 +92,24 @@ Encoders ContrastiveObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return image_embedding(images, at::Generator());
-  };
-  encoders.text = [this](const at::Tensor& tokens) {
-    const EvaluationMode mode(model_);
-    return text_embedding(tokens);
+    return image_embedding(images, {});
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return image_features(images, at::Generator());
+    return image_features(images, {});
   };
+  if (needs_.text) {
+    encoders.text = [this](const at::Tensor& tokens) {
+      const EvaluationMode mode(model_);
+      return text_embedding(tokens, {});
+    };
+  } else {
+    encoders.classify = [this](const at::Tensor& images) {
+      const EvaluationMode mode(model_);
+      const at::Tensor label_cd = text_embedding(at::arange(facts_.num_labels, at::kLong).unsqueeze(1), {});
+      return image_embedding(images, {}).matmul(label_cd.t()) * model_.logit_scale().exp();
+    };
+  }
   encoders.scale = model_.logit_scale().detach().exp();
   return encoders;
 }

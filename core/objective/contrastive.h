@@ -42,9 +42,11 @@ class ContrastiveObjective : public Objective {
   Encoders encoders() override;
 
  private:
-  at::Tensor image_features(const at::Tensor& images, const at::Generator& draws);   ///< [n, h, w, 3] -> [n, width]
-  at::Tensor image_embedding(const at::Tensor& images, const at::Generator& draws);  ///< [n, h, w, 3] -> [n, d]
-  at::Tensor text_embedding(const at::Tensor& tokens);                               ///< [..., context] -> [..., d]
+  at::Tensor image_features(const at::Tensor& images, const ForwardScope& scope);   ///< [n, h, w, 3] -> [n, width]
+  at::Tensor image_embedding(const at::Tensor& images, const ForwardScope& scope);  ///< [n, h, w, 3] -> [n, d]
+  at::Tensor text_embedding(const at::Tensor& tokens, const ForwardScope& scope);   ///< [..., context] -> [..., d]
+  /// What the text tower reads, [b, texts, context]: tokens, or labels.
+  at::Tensor texts(const Batch& batch) const;
 
   CorpusFacts facts_;
   BuildContext context_;

@@ -25,13 +25,13 @@ CrossEntropyObjective::CrossEntropyObjective(const CrossEntropyConfig& config, c
       needs_({.labels = true, .mixed_labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
       model_(make_image_tower(model, std::nullopt, context.initializer("visual")), facts.num_labels,
              context.initializer()) {
-  check_labelled(facts, CrossEntropyConfig::kTag);
-  check_no_captions(facts, CrossEntropyConfig::kTag);
+  check_labelled(facts, objective_named(CrossEntropyConfig::kTag));
+  check_no_captions(facts, objective_named(CrossEntropyConfig::kTag));
   context.start(model_, model);
 }
 
-at::Tensor CrossEntropyObjective::features(const at::Tensor& images, const at::Generator& draws) {
-  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+at::Tensor CrossEntropyObjective::features(const at::Tensor& images, const ForwardScope& scope) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
 }
 
 LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
@@ -42,15 +42,15 @@ LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batche
     at::Tensor logits;
     {
       const auto autocast = scope.autocast(context_.device);
-      const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
-      logits = model_.logits(features(batch.images.select(1, 0), draws)).to(context_.parameters);
+      const ForwardScope forward = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
+      logits = model_.logits(features(batch.images.select(1, 0), forward)).to(context_.parameters);
     }
     const LossOutput loss =
         softmax_cross_entropy(logits, all_row_labels({&batch, 1}, context_.device), config_.label_smoothing);
     // The mean over the local rows is the mean of the micro-batches' means, each by its share of rows.
     const double share = static_cast<double>(batch.images.size(0)) / static_cast<double>(rows);
     const bool last = &batch == &micro_batches.back();
-    scope.backward({loss.total}, {at::full_like(loss.total, share)}, last ? Last::kYes : Last::kNo);
+    scope.backward({loss.total}, {scope.seed_gradient(loss.total, share)}, last ? Last::kYes : Last::kNo);
     add_share(report, loss, share);
   }
   return report;
@@ -60,15 +60,15 @@ Encoders CrossEntropyObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return unit_rows(features(images, at::Generator()), context_.parameters);
+    return unit_rows(features(images, {}), context_.parameters);
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return features(images, at::Generator());
+    return features(images, {});
   };
   encoders.classify = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return model_.logits(features(images, at::Generator())).to(context_.parameters);
+    return model_.logits(features(images, {})).to(context_.parameters);
   };
   return encoders;
 }

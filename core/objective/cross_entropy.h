@@ -35,7 +35,7 @@ class CrossEntropyObjective : public Objective {
   Encoders encoders() override;
 
  private:
-  at::Tensor features(const at::Tensor& images, const at::Generator& draws);  ///< [n, h, w, 3] -> [n, feature width]
+  at::Tensor features(const at::Tensor& images, const ForwardScope& scope);  ///< [n, h, w, 3] -> [n, feature width]
 
   CrossEntropyConfig config_;
   CorpusFacts facts_;

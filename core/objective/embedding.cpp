@@ -32,16 +32,20 @@ RowLabels all_row_labels(std::span<const Batch> micro_batches, at::Device device
   return labels;
 }
 
-void check_labelled(const CorpusFacts& facts, const std::string& objective) {
-  if (facts.num_labels > 0) return;
-  throw ConfigError("objective.name: " + objective + " needs a label for every record, but the corpora have none; " +
-                    "use corpora of kind image_label, or objective unicl or clip");
+std::string objective_named(const char* tag) {
+  return std::string("objective.name: ") + tag;
 }
 
-void check_no_captions(const CorpusFacts& facts, const std::string& objective) {
+void check_labelled(const CorpusFacts& facts, const std::string& who) {
+  if (facts.num_labels > 0) return;
+  throw ConfigError(who + " needs a label for every record, but the corpora have none; use corpora of kind image_label, "
+                    "or objective unicl or clip with a text tower");
+}
+
+void check_no_captions(const CorpusFacts& facts, const std::string& who) {
   if (facts.captions == 1) return;
-  throw ConfigError("data.captions.all_positive: is " + std::to_string(facts.captions) + ", but objective.name: " +
-                    objective + " uses no texts; leave it out, or use objective unicl or clip");
+  throw ConfigError("data.captions.all_positive: is " + std::to_string(facts.captions) + ", but " + who +
+                    " uses no texts; leave it out, or use objective unicl or clip");
 }
 
 void add_share(LossReport& report, const LossOutput& loss, double share) {
@@ -60,12 +64,14 @@ std::int64_t image_size(const ModelConfig& model) {
   return std::visit([](const auto& tower) { return tower.image_size; }, model.image);
 }
 
-TextForm text_form(const ModelConfig& model) {
-  return std::visit(
-      [](const auto& tower) {
-        return TextForm{.tokenizer = tower.tokenizer, .clean = tower.clean, .context = tower.context};
-      },
-      model.text);
+std::optional<TextForm> text_form(const ModelConfig& model) {
+  if (const auto* causal = std::get_if<CausalTransformerConfig>(&model.text))
+    return TextForm{.tokenizer = causal->tokenizer, .clean = causal->clean, .context = causal->context};
+  if (const auto* bert = std::get_if<BertConfig>(&model.text))
+    return TextForm{.tokenizer = bert->end_token ? "bert_wordpiece" : "bert_wordpiece_no_sep",
+                    .clean = bert->clean,
+                    .context = bert->context};
+  return std::nullopt;
 }
 
 EvaluationMode::EvaluationMode(Module& module)

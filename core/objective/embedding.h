@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -22,11 +23,14 @@ at::Tensor all_labels(std::span<const Batch> micro_batches, at::Device device);
 /// The same with the second labels of mixed rows.
 RowLabels all_row_labels(std::span<const Batch> micro_batches, at::Device device);
 
-/// Throws ConfigError if the corpora have no labels, which `objective` needs.
-void check_labelled(const CorpusFacts& facts, const std::string& objective);
+/// Throws ConfigError if the corpora have no labels, which `who` ("objective.name: supcon") needs.
+void check_labelled(const CorpusFacts& facts, const std::string& who);
 
-/// Throws ConfigError if data.captions asks for several texts a picture, which `objective` does not use.
-void check_no_captions(const CorpusFacts& facts, const std::string& objective);
+/// Throws ConfigError if data.captions asks for several texts a picture, which `who` does not use.
+void check_no_captions(const CorpusFacts& facts, const std::string& who);
+
+/// "objective.name: supcon".
+std::string objective_named(const char* tag);
 
 /// Adds a micro-batch's loss, weighted by its share of the local rows.
 void add_share(LossReport& report, const LossOutput& loss, double share);
@@ -34,8 +38,8 @@ void add_share(LossReport& report, const LossOutput& loss, double share);
 /// Height = width of the pictures that the image tower takes.
 std::int64_t image_size(const ModelConfig& model);
 
-/// What the text tower wants of the tokenizer.
-TextForm text_form(const ModelConfig& model);
+/// What the text tower wants of the tokenizer; nothing: it embeds labels.
+std::optional<TextForm> text_form(const ModelConfig& model);
 
 /// Evaluation mode without gradients while it lives; the module's mode is left as it was.
 class EvaluationMode {

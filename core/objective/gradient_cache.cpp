@@ -41,7 +41,7 @@ LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
   }
   const Tensors rows = leaves(concatenated(encoded)), parameters = leaves(forward.parameters);
   const LossOutput loss = forward.loss(rows, parameters);
-  scope.backward({loss.total}, {at::ones_like(loss.total)}, Last::kNo);
+  scope.backward({loss.total}, {scope.seed_gradient(loss.total)}, Last::kNo);
 
   std::int64_t first = 0;
   for (std::size_t i = 0; i < forward.micro_batches; ++i) {

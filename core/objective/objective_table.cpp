@@ -54,7 +54,7 @@ std::unique_ptr<Objective> make(const ClipConfig& config, const Parts& parts) {
 }
 
 std::unique_ptr<Objective> make(const SigLipConfig& config, const Parts& parts) {
-  check_no_captions(parts.facts, SigLipConfig::kTag);
+  check_no_captions(parts.facts, objective_named(SigLipConfig::kTag));
   return contrastive(parts, {.clamp_scale = config.clamp_scale, .bias = config.init_bias},
                      [](const PairRows& rows, Collectives& comm) {
                        return siglip_loss(rows.image_bd, rows.text_kd, rows.scale, rows.bias, comm, rows.products);

@@ -10,12 +10,25 @@
 
 namespace triptych {
 
-StepScope::StepScope(StepClock clock, std::uint64_t seed, Precision precision, Collectives& comm, GradientSync* sync)
-    : clock_(clock), seed_(seed), precision_(precision), comm_(comm), sync_(sync) {}
+StepScope::StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm, GradientSync* sync)
+    : clock_(clock), seed_(seed), computation_(computation), comm_(comm), sync_(sync) {}
 
 at::Generator StepScope::draws(Purpose purpose, std::int64_t first_position, at::Device device) const {
   const auto step = static_cast<std::uint64_t>(clock_.step), first = static_cast<std::uint64_t>(first_position);
   return keyed_generator(random_key(seed_, purpose, {step, first}), device);
+}
+
+ForwardScope StepScope::forward(Purpose purpose, std::int64_t first_position, at::Device device) {
+  ForwardScope scope;
+  scope.draws = draws(purpose, first_position, device);
+  if (comm_.size() > 1) scope.sum_over_ranks = [this](at::Tensor& t) { comm_.all_reduce_sum(t); };
+  scope.attention = computation_.attention;
+  scope.recompute = computation_.recompute;
+  return scope;
+}
+
+at::Tensor StepScope::seed_gradient(const at::Tensor& loss, double share) const {
+  return at::full_like(loss, share * computation_.loss_scale);
 }
 
 void StepScope::backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients, Last last) {

@@ -8,6 +8,7 @@
 
 #include "core/base/random_key.h"
 #include "core/module/autocast.h"
+#include "core/module/forward_scope.h"
 #include "distributed/collectives.h"
 #include "distributed/gradient_sync.h"
 
@@ -21,26 +22,35 @@ struct StepClock {
 
 enum class Last { kNo, kYes };
 
-/// How numbers are computed: the dtype of parameters, and the dtype that autocast runs matrix products in (the same =
-/// off).
-struct Precision {
+/// How a step is computed.
+struct Computation {
   at::ScalarType parameters = at::kFloat;
-  at::ScalarType compute = at::kFloat;
+  at::ScalarType compute = at::kFloat;  ///< what autocast runs matrix products in; the same as parameters: off
+  AttentionPath attention = AttentionPath::kRule;
+  bool recompute = false;  ///< activation checkpointing
+  double loss_scale = 1;   ///< keeps small gradients above fp16's smallest number; the trainer divides by it
+
+  /// Of a loss's own matrix products; its sums and logits are in the parameters' type. fp16 is too narrow for them.
+  at::ScalarType products() const { return compute == at::kHalf ? parameters : compute; }
 };
 
 class StepScope {
  public:
   /// `sync` may be null (evaluation of gradients without averaging, in tests).
-  StepScope(StepClock clock, std::uint64_t seed, Precision precision, Collectives& comm, GradientSync* sync);
+  StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm, GradientSync* sync);
   const StepClock& clock() const { return clock_; }
   Collectives& comm() { return comm_; }
-  at::ScalarType compute() const { return precision_.compute; }  ///< of matrix products
+  at::ScalarType products() const { return computation_.products(); }
   /// A generator keyed by (seed, step, purpose, first position of the micro-batch): the same bits for any number of
   /// ranks, and again when a forward is replayed.
   at::Generator draws(Purpose purpose, std::int64_t first_position, at::Device device) const;
   AutocastScope autocast(at::Device device) const {
-    return AutocastScope(device, precision_.parameters, precision_.compute);
+    return AutocastScope(device, computation_.parameters, computation_.compute);
   }
+  /// What the towers get for a micro-batch; `purpose`: of their draws. Valid as long as this scope.
+  ForwardScope forward(Purpose purpose, std::int64_t first_position, at::Device device);
+  /// The gradient to start from at a loss: `share` of it, times the loss scale.
+  at::Tensor seed_gradient(const at::Tensor& loss, double share = 1) const;
   /// The only door to autograd. Roots may be leaves. With Last::kYes the gradients are synchronised while backward runs
   /// (reducer form); exactly one call of a step is the last.
   void backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients, Last last);
@@ -48,7 +58,7 @@ class StepScope {
  private:
   StepClock clock_;
   std::uint64_t seed_;
-  Precision precision_;
+  Computation computation_;
   Collectives& comm_;
   GradientSync* sync_;
   bool synchronised_ = false;  ///< the last backward has begun

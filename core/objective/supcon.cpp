@@ -18,13 +18,13 @@ SupConObjective::SupConObjective(const SupConConfig& config, const ModelConfig& 
       context_(context),
       needs_({.views = 2, .labels = true, .text = false, .form = {}, .image_size = image_size(model)}),
       model_(make_image_tower(model, model.embed_dim, context.initializer("visual"))) {
-  check_labelled(facts, SupConConfig::kTag);
-  check_no_captions(facts, SupConConfig::kTag);
+  check_labelled(facts, objective_named(SupConConfig::kTag));
+  check_no_captions(facts, objective_named(SupConConfig::kTag));
   context.start(model_, model);
 }
 
-at::Tensor SupConObjective::features(const at::Tensor& images, const at::Generator& draws) {
-  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), draws);
+at::Tensor SupConObjective::features(const at::Tensor& images, const ForwardScope& scope) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
 }
 
 LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
@@ -33,14 +33,14 @@ LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, Ste
   forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
     const Batch& batch = micro_batches[i];
     const auto autocast = scope.autocast(context_.device);
-    const at::Generator draws = scope.draws(Purpose::kDropPath, batch.first_position, context_.device);
-    const at::Tensor view_nd = model_.visual().project(features(batch.images.flatten(0, 1), draws));
+    const ForwardScope inner = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
+    const at::Tensor view_nd = model_.visual().project(features(batch.images.flatten(0, 1), inner));
     const at::Tensor view_bvd = view_nd.unflatten(0, {batch.images.size(0), batch.images.size(1)});
     return {unit_rows(view_bvd, context_.parameters)};
   };
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>&) {
     return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm(),
-                       scope.compute());
+                       scope.products());
   };
   return accumulate_cached(forward, scope);
 }
@@ -49,11 +49,11 @@ Encoders SupConObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return unit_rows(features(images, at::Generator()), context_.parameters);
+    return unit_rows(features(images, {}), context_.parameters);
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return features(images, at::Generator());
+    return features(images, {});
   };
   return encoders;
 }

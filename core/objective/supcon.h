@@ -32,7 +32,7 @@ class SupConObjective : public Objective {
   Encoders encoders() override;
 
  private:
-  at::Tensor features(const at::Tensor& images, const at::Generator& draws);  ///< [n, h, w, 3] -> [n, feature width]
+  at::Tensor features(const at::Tensor& images, const ForwardScope& scope);  ///< [n, h, w, 3] -> [n, feature width]
 
   SupConConfig config_;
   CorpusFacts facts_;

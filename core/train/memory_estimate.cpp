@@ -42,7 +42,7 @@ double values_per_row(const Tower& tower) {
 
 MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank,
                                std::int64_t classes) {
-  const auto precision = precision_of(config.train.precision);
+  const auto precision = computation_of(config.train);
   const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
   const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
   const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };

@@ -86,7 +86,10 @@ double AdamW::gradient_norm() const {
 void AdamW::clip(double norm) {
   if (config_.clip_norm == 0) return;
   const double factor = config_.clip_norm / (norm + 1e-6);
-  if (factor >= 1) return;
+  if (factor < 1) scale_gradients(factor);
+}
+
+void AdamW::scale_gradients(double factor) {
   const c10::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
   for (const auto& parameter : parameters_) gradients.push_back(parameter.tensor.grad());

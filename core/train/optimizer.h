@@ -26,6 +26,7 @@ class AdamW {
   double gradient_norm() const;
   /// Scales all gradients by min(1, clip_norm / (norm + 1e-6)); nothing with clip_norm 0.
   void clip(double norm);
+  void scale_gradients(double factor);
   void update(double lr);
   /// Moments by parameter name, and the number of updates.
   void visit_state(StateVisitor& visitor);

@@ -1,18 +1,15 @@
-// Names are OpenCLIP's: "visual." before the image tower's, ".resblocks.N." in those of a block.
+// Towers are told by "visual." before the image tower's names, blocks by what their architecture calls them.
 #include "core/train/parameter_rules.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
-#include <optional>
+#include <regex>
 
 #include "core/base/errors.h"
 
 namespace triptych {
 namespace {
-
-constexpr std::string_view kBlocks = "resblocks.";
 
 enum class Tower { kImage, kText, kNone };
 
@@ -21,35 +18,51 @@ Tower tower_of(const std::string& name) {
   return name.starts_with("logit_") || name.starts_with("head.") ? Tower::kNone : Tower::kText;
 }
 
-/// N of "visual.transformer.resblocks.N.mlp.c_fc.weight".
-std::optional<int> block_of(const std::string& name) {
-  const auto at = name.find(kBlocks);
-  if (at == std::string::npos) return std::nullopt;
-  int block = 0;
-  const auto* begin = name.data() + at + kBlocks.size();
-  const auto parsed = std::from_chars(begin, name.data() + name.size(), block);
-  return parsed.ec == std::errc() ? std::optional(block) : std::nullopt;
+/// What names the block that a parameter belongs to: "visual.transformer.resblocks.3", "visual.layers.0.blocks.1" (Swin),
+/// "visual.layer2.0" (ResNet), "encoder.layer.5" (BERT). Empty: none.
+std::string block_of(const std::string& name) {
+  static const std::regex kBlock(R"(^(.*\b(resblocks\.\d+|layers\.\d+\.blocks\.\d+|layer\d+\.\d+|encoder\.layer\.\d+))\.)");
+  std::smatch found;
+  return std::regex_search(name, found, kBlock) ? found[1].str() : "";
 }
 
 bool is_embedding(const std::string& name) {
-  for (const char* part : {"class_embedding", "positional_embedding", "token_embedding.", "conv1.", "ln_pre."}) {
+  if (name.find("attnpool") != std::string::npos) return false;
+  for (const char* part : {"class_embedding", "positional_embedding", "token_embedding.", "conv1.", "bn1.", "ln_pre.",
+                           "patch_embed.", "embeddings.", "label_embedding."}) {
     if (name.find(part) != std::string::npos) return true;
   }
   return false;
 }
 
+/// 0 for embeddings, 1 to n for the n blocks of a tower, n + 1 for what follows them. Swin's merging of patches belongs
+/// to the stage that it ends.
+int layer_of(const std::string& name, const std::vector<std::string>& blocks) {
+  const auto block = block_of(name);
+  if (!block.empty())
+    return static_cast<int>(std::find(blocks.begin(), blocks.end(), block) - blocks.begin()) + 1;
+  if (const auto merging = name.find("downsample."); merging != std::string::npos) {
+    int last = 0;
+    for (std::size_t i = 0; i < blocks.size(); ++i)
+      if (blocks[i].starts_with(name.substr(0, merging))) last = static_cast<int>(i) + 1;
+    return last;
+  }
+  return is_embedding(name) ? 0 : static_cast<int>(blocks.size()) + 1;
+}
+
 /// How many layers stand above each parameter in its tower.
 std::vector<int> layers_above(const std::vector<std::string>& names) {
-  std::map<Tower, int> blocks;
+  std::map<Tower, std::vector<std::string>> blocks;  // from below
   for (const auto& name : names) {
-    auto& most = blocks[tower_of(name)];
-    most = std::max(most, block_of(name).value_or(-1) + 1);
+    const auto block = block_of(name);
+    auto& known = blocks[tower_of(name)];
+    if (!block.empty() && std::find(known.begin(), known.end(), block) == known.end()) known.push_back(block);
   }
   std::vector<int> above;
   for (const auto& name : names) {
-    const auto tower = tower_of(name);
-    const int top = blocks[tower] + 1, layer = block_of(name).value_or(is_embedding(name) ? -1 : top - 1) + 1;
-    above.push_back(tower == Tower::kNone ? 0 : top - layer);
+    const auto& known = blocks[tower_of(name)];
+    const int top = static_cast<int>(known.size()) + 1;
+    above.push_back(tower_of(name) == Tower::kNone ? 0 : top - layer_of(name, known));
   }
   return above;
 }

@@ -43,6 +43,7 @@ Json metrics_line(const StepReport& report, const Trainer& trainer, RunParts& pa
   if (!parts.device.is_cpu()) line["peak_gpu_mb"] = column(2);
   line["skipped_samples"] = skipped_samples;
   line["skipped_steps"] = trainer.guard().skipped_in_all();
+  if (trainer.loss_scale() != 1) line["loss_scale"] = trainer.loss_scale();
   return line;
 }
 

@@ -54,7 +54,7 @@ void open_corpora(const TrainRequest& request, const Place& place, Collectives& 
 void build_model(const TrainConfig& config, const Place& place, bool resumes, RunParts& parts) {
   BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
                        .device = at::kMeta,
-                       .parameters = precision_of(config.train.precision).parameters,
+                       .parameters = computation_of(config.train).parameters,
                        .initial_weights = !resumes};
   const auto shapes = make_objective(config.objective, config.model, parts.facts, context);
   parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank, parts.facts.num_labels);

@@ -8,7 +8,12 @@
 
 namespace triptych {
 
-enum class Verdict { kTake, kNotFinite, kSpike };
+enum class Verdict {
+  kTake,
+  kNotFinite,
+  kSpike,
+  kOverflow  ///< of fp16 under its loss scale
+};
 
 /// Judges numbers that are the same on every rank, so every rank comes to the same verdict.
 class StepGuard {

@@ -287,9 +287,10 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& global_ids
   }
   if (root() && log_config().step_record) log_->step_record(step_record(report, global_ids, state(), model_names_));
   if (report.verdict != Verdict::kTake && root()) {
-    const bool spike = report.verdict == Verdict::kSpike;
+    const bool spike = report.verdict == Verdict::kSpike, overflow = report.verdict == Verdict::kOverflow;
     log_warning("step " + std::to_string(report.step) + " skipped: loss " + number_text(report.loss) +
-                ", gradient norm " + number_text(report.grad_norm) + (spike ? " is a spike" : " not finite"));
+                ", gradient norm " + number_text(report.grad_norm) + (spike ? " is a spike" : " not finite") +
+                (overflow ? " in fp16, loss scale lowered to " + number_text(trainer_->loss_scale()) : ""));
   }
   const bool due = log_config().every.due(report.step, parts_.plan.geometry);
   if (due || report.step == parts_.plan.total_steps) {

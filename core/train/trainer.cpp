@@ -62,10 +62,15 @@ std::string sample_ids_text(const std::vector<Batch>& micro_batches) {
 
 }  // namespace
 
-Precision precision_of(const std::string& name) {
-  if (name == "fp64") return {at::kDouble, at::kDouble};
-  if (name == "bf16") return {at::kFloat, at::kBFloat16};
-  return {at::kFloat, at::kFloat};
+Computation computation_of(const LoopConfig& config) {
+  Computation computation;
+  if (config.precision == "fp64") computation.parameters = computation.compute = at::kDouble;
+  if (config.precision == "bf16") computation.compute = at::kBFloat16;
+  if (config.precision == "fp16") computation.compute = at::kHalf;
+  if (config.attention == "plain") computation.attention = AttentionPath::kPlain;
+  if (config.attention == "fused") computation.attention = AttentionPath::kFused;
+  computation.recompute = config.activation_checkpointing;
+  return computation;
 }
 
 Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm)
@@ -82,6 +87,7 @@ Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& obj
       optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second),
       schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps),
       guard_(config.train) {
+  if (config.train.precision == "fp16") scaler_.emplace(config.train.init_loss_scale);
   if (config.train.ema) ema_.emplace(*config.train.ema, trained_);
 }
 
@@ -91,8 +97,9 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   report.step = steps_done_ + 1;
   report.first_position = samples_seen_;
   report.lr = schedule_.at(steps_done_);
-  StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), precision_of(config_.train.precision), comm_,
-                  &sync_);
+  Computation computation = computation_of(config_.train);
+  computation.loss_scale = loss_scale();
+  StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), computation, comm_, &sync_);
   to_device(micro_batches);
 
   sync_.zero_grad();
@@ -102,21 +109,30 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   sync_.finish();
 
   add_losses(local, report);
+  if (scaler_) optimizer_.scale_gradients(1 / scaler_->scale());
   report.grad_norm = optimizer_.gradient_norm();
-  bool finite = true;
-  for (const double loss : report.loss_by_rank) finite = finite && std::isfinite(loss);
-  report.verdict = guard_.judge(finite, report.grad_norm);
+  report.verdict = judge(report);
   if (report.verdict == Verdict::kTake) {
     optimizer_.clip(report.grad_norm);
     optimizer_.update(report.lr);
     objective_.after_update(scope);
     if (ema_) ema_->update();
   }
+  objective_.module().end_step(report.verdict == Verdict::kTake);
   ++steps_done_;
   samples_seen_ += plan_.geometry.global_batch;
   if (guard_.exhausted()) throw_not_finite(report, micro_batches);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
+}
+
+/// An overflow in fp16 is the scale's doing: it is lowered, and no guard counts the step.
+Verdict Trainer::judge(const StepReport& report) {
+  bool finite = true;
+  for (const double loss : report.loss_by_rank) finite = finite && std::isfinite(loss);
+  if (scaler_ && finite && scaler_->take(std::isfinite(report.grad_norm)) == LossScaler::Outcome::kOverflow)
+    return Verdict::kOverflow;
+  return guard_.judge(finite, report.grad_norm);
 }
 
 StepClock Trainer::clock() const {
@@ -191,6 +207,7 @@ void Trainer::visit_state(StateVisitor& visitor) {
   objective_.visit_state(visitor);
   optimizer_.visit_state(visitor);
   guard_.visit_state(visitor);
+  if (scaler_) scaler_->visit_state(visitor);
   if (ema_) ema_->visit_state(visitor);
   visitor.integer("trainer.steps_done", steps_done_);
   visitor.integer("trainer.samples_seen", samples_seen_);

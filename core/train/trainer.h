@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/objective/objective.h"
+#include "core/train/loss_scaler.h"
 #include "core/train/lr_schedule.h"
 #include "core/train/optimizer.h"
 #include "core/train/step_guard.h"
@@ -16,8 +17,8 @@
 
 namespace triptych {
 
-/// fp32, bf16 or fp64 as the dtypes of parameters and of matrix products.
-Precision precision_of(const std::string& name);
+/// What train.precision, train.attention and train.activation_checkpointing say.
+Computation computation_of(const LoopConfig& config);
 
 /// What a step did; the same on every rank.
 struct StepReport {
@@ -49,6 +50,8 @@ class Trainer {
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t samples_seen() const { return samples_seen_; }  ///< position of the next global batch
   const StepGuard& guard() const { return guard_; }
+  /// What the loss is multiplied by before it is differentiated; 1 but in fp16.
+  double loss_scale() const { return scaler_ ? scaler_->scale() : 1; }
   /// Null without train.ema.
   WeightEma* ema() { return ema_ ? &*ema_ : nullptr; }
   /// All that the next steps depend on: objective, optimizer, guard, counters.
@@ -60,6 +63,7 @@ class Trainer {
           const Trained& trained);
   StepClock clock() const;
   void to_device(std::vector<Batch>& micro_batches) const;
+  Verdict judge(const StepReport& report);
   void add_losses(const LossReport& local, StepReport& report);
   [[noreturn]] void throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches);
 
@@ -72,6 +76,7 @@ class Trainer {
   AdamW optimizer_;
   LrSchedule schedule_;
   StepGuard guard_;
+  std::optional<LossScaler> scaler_;  ///< fp16
   std::optional<WeightEma> ema_;
   std::int64_t steps_done_ = 0, samples_seen_ = 0;
 };

@@ -171,7 +171,7 @@ TEST(VisionTransformer, AgreesWithConvolutionAndPlainAttention) {
     for (auto& [name, tensor] : tower.parameters()) tensor.add_(draw({50, key++}, tensor.sizes()), 0.1);
   }
   const at::Tensor pixels = draw({1}, {3, 3, 12, 12});
-  const at::Tensor ours = tower.project(tower.features(pixels, at::Generator()));
+  const at::Tensor ours = tower.project(tower.features(pixels, {}));
   const at::Tensor weights = draw({2}, ours.sizes());
   (ours * weights).sum().backward();
   std::vector<at::Tensor> gradients;
@@ -188,14 +188,14 @@ TEST(VisionTransformer, AgreesWithConvolutionAndPlainAttention) {
 TEST(VisionTransformer, DropPathActsWhileTrainingOnly) {
   VisionTransformer tower(small_vit(0.8), std::nullopt, Initializer(4));
   const at::Tensor pixels = draw({1}, {6, 3, 12, 12}).to(at::kFloat);
-  const at::Tensor trained = tower.features(pixels, keyed_generator(1, at::kCPU));
-  EXPECT_TRUE(at::equal(trained, tower.features(pixels, keyed_generator(1, at::kCPU))));
-  EXPECT_GT(difference(trained, tower.features(pixels, keyed_generator(2, at::kCPU))), 1e-3);
+  const at::Tensor trained = tower.features(pixels, {.draws = keyed_generator(1, at::kCPU)});
+  EXPECT_TRUE(at::equal(trained, tower.features(pixels, {.draws = keyed_generator(1, at::kCPU)})));
+  EXPECT_GT(difference(trained, tower.features(pixels, {.draws = keyed_generator(2, at::kCPU)})), 1e-3);
   tower.set_training(false);
-  EXPECT_GT(difference(trained, tower.features(pixels, at::Generator())), 1e-3);
+  EXPECT_GT(difference(trained, tower.features(pixels, {})), 1e-3);
   EXPECT_EQ(tower.parameters().size(), VisionTransformer(small_vit(), 5, Initializer(4)).parameters().size() - 1);
   EXPECT_THROW(tower.project(trained), c10::Error);
-  EXPECT_THROW(tower.features(pixels.narrow(2, 0, 8), at::Generator()), c10::Error);
+  EXPECT_THROW(tower.features(pixels.narrow(2, 0, 8), {}), c10::Error);
 }
 
 TEST(ImagePreprocess, NormalisesBytesAndPassesFloats) {

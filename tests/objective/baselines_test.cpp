@@ -17,7 +17,7 @@ TEST(CrossEntropyObjective, EveryNumberOfRanksAndMicroBatch) {
   Classifier model(make_image_tower(tiny_model(), std::nullopt, Initializer(kSeed, "visual")), 6, Initializer(kSeed));
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
-  const at::Tensor logits = model.logits(model.visual().features(pixels, at::Generator()));
+  const at::Tensor logits = model.logits(model.visual().features(pixels, {}));
   const at::Tensor loss = -logits.log_softmax(1).gather(1, batch.labels.unsqueeze(1)).mean();
   loss.backward();
   for (const int size : {1, 2, 3, 4}) {
@@ -53,7 +53,7 @@ TEST(SupConObjective, EveryNumberOfRanksAndMicroBatch) {
   ImageModel model(make_image_tower(tiny_model(), 6, Initializer(kSeed, "visual")));
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.flatten(0, 1), tiny_facts(), at::kDouble);
-  const at::Tensor view_nd = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
+  const at::Tensor view_nd = unit(model.visual().project(model.visual().features(pixels, {})));
   const at::Tensor loss = plain_supcon(view_nd.view({kRows, 2, 6}), batch.labels, 0.1);
   loss.backward();
   for (const int size : {1, 2, 3, 4}) {

@@ -20,7 +20,7 @@ StepResult reference(const ModelConfig& config, const Batch& batch, const at::Te
   DualEncoder model(config, Initializer(kSeed));
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
-  const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
+  const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, {})));
   const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
   const at::Tensor loss = plain_unicl(image, text, labels_B, model.logit_scale().exp(), true, true, mixed_target);
   loss.backward();
@@ -51,7 +51,7 @@ TEST(Contrastive, SigLipOnEveryNumberOfRanksAndMicroBatch) {
   DualEncoder model(tiny_model(), Initializer(kSeed), config.init_bias);
   model.to(at::kCPU, at::kDouble);
   const at::Tensor pixels = normalise_images(batch.images.select(1, 0), tiny_facts(), at::kDouble);
-  const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, at::Generator())));
+  const at::Tensor image = unit(model.visual().project(model.visual().features(pixels, {})));
   const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
   const at::Tensor logits = image.matmul(text.t()) * model.logit_scale().exp() + model.logit_bias();
   const at::Tensor signs = 2 * at::eye(kRows, at::kDouble) - 1;
@@ -79,7 +79,7 @@ TEST(Contrastive, CachedStepsReplayTheirDraws) {
     const auto draws = keyed_generator(random_key(kSeed, Purpose::kDropPath, {5, position}), at::kCPU);
     const at::Tensor some = batch.images.select(1, 0).narrow(0, first, micro_batch);
     const at::Tensor pixels = normalise_images(some, tiny_facts(), at::kDouble);
-    images.push_back(unit(model.visual().project(model.visual().features(pixels, draws))));
+    images.push_back(unit(model.visual().project(model.visual().features(pixels, {.draws = draws}))));
   }
   const at::Tensor text = unit(model.text().forward(batch.tokens.flatten(0, 1)));
   const at::Tensor loss =
@@ -165,12 +165,12 @@ TEST(Contrastive, DropPathIsReplayedBitForBit) {
   // Kept graph (one backward over two micro-batches' forwards) against replay, on one rank.
   run_ranks(1, [&](Collectives& comm) {
     const auto parts = cut(batch, kRows / 2);
-    const StepScope draws({.step = 5, .samples_seen = 1000, .epoch = 0}, kSeed, kFp64, comm, nullptr);
+    StepScope draws({.step = 5, .samples_seen = 1000, .epoch = 0}, kSeed, kFp64, comm, nullptr);
     DualEncoder towers(model, Initializer(kSeed));
     towers.to(at::kCPU, at::kDouble);
     std::vector<at::Tensor> images, texts;
     for (const auto& part : parts) {
-      const auto generator = [&] { return draws.draws(Purpose::kDropPath, part.first_position, at::kCPU); };
+      const auto generator = [&] { return draws.forward(Purpose::kDropPath, part.first_position, at::kCPU); };
       const at::Tensor pixels = normalise_images(part.images.select(1, 0), tiny_facts(), at::kDouble);
       images.push_back(unit(towers.visual().project(towers.visual().features(pixels, generator()))));
       texts.push_back(unit(towers.text().forward(part.tokens.select(1, 0))));
@@ -228,7 +228,8 @@ TEST(Contrastive, EncodersEvaluateAndLeaveTheModeAlone) {
     const at::Tensor features = encoders.features(batch.images.select(1, 0));
     EXPECT_FALSE(features.requires_grad());
     for (const auto& [name, tensor] : objective->module().parameters()) {
-      if (name == "visual.proj") EXPECT_LT(difference(unit(features.mm(tensor.detach())), image), 1e-12);
+      if (name != "visual.proj") continue;
+      EXPECT_LT(difference(unit(features.mm(tensor.detach())), image), 1e-12);
     }
     EXPECT_FALSE(encoders.classify);
     EXPECT_NEAR(encoders.scale->item<double>(), 1 / 0.07, 1e-5);

@@ -49,7 +49,7 @@ inline CorpusFacts tiny_facts() {
 inline BuildContext in_fp64() {
   return {.seed = kSeed, .device = at::kCPU, .parameters = at::kDouble};
 }
-inline constexpr Precision kFp64{at::kDouble, at::kDouble};
+inline constexpr Computation kFp64{at::kDouble, at::kDouble};
 
 /// The whole global batch: two views, unlabelled rows on every rank of 1 to 4 unless `labelled`.
 inline Batch global_batch(bool labelled = false, std::int64_t captions = 1) {
@@ -121,7 +121,8 @@ struct StepResult {
 
 /// One step of `size` ranks through the real GradientSync.
 inline StepResult step_on_ranks(int size, std::int64_t micro_batch, const ObjectiveConfig& config,
-                                const ModelConfig& model, const Batch& batch, SyncForm form = SyncForm::kReducer) {
+                                const ModelConfig& model, const Batch& batch, SyncForm form = SyncForm::kReducer,
+                                const Computation& computation = kFp64) {
   std::vector<double> losses(static_cast<std::size_t>(size));
   std::vector<Gradients> gradients(static_cast<std::size_t>(size));
   run_ranks(size, [&](Collectives& comm) {
@@ -135,7 +136,7 @@ inline StepResult step_on_ranks(int size, std::int64_t micro_batch, const Object
       tensors.push_back(tensor);
     }
     GradientSync sync(form, names, tensors, comm, {.first_bucket_bytes = 4000, .bucket_bytes = 16000});
-    StepScope scope({.step = 5, .samples_seen = 1000, .epoch = 0}, kSeed, kFp64, comm, &sync);
+    StepScope scope({.step = 5, .samples_seen = 1000, .epoch = 0}, kSeed, computation, comm, &sync);
     const std::int64_t b = kRows / size;
     const auto parts = cut(rows(batch, comm.rank() * b, b), micro_batch);
     sync.zero_grad();
