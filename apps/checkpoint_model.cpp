@@ -21,8 +21,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has_label_head(const ObjectiveConfig& objective) {
-  return std::holds_alternative<CrossEntropyConfig>(objective);
+/// Whether this model cannot be made without the label table: it has a row for each label, or is refused without any.
+bool needs_labels(const TrainConfig& config) {
+  return std::holds_alternative<CrossEntropyConfig>(config.objective) ||
+         std::holds_alternative<SupConConfig>(config.objective) ||
+         std::holds_alternative<LabelEmbeddingConfig>(config.model.text);
 }
 
 /// Parameters that were not trained have no average and stay.
@@ -75,7 +78,7 @@ CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path&
   CheckpointModel model;
   DataConfig data = config.data;
   // Without a label table the corpora need not exist here: a model can be evaluated where it was not trained.
-  if (!with_labels && !has_label_head(config.objective)) {
+  if (!with_labels && !needs_labels(config)) {
     data.corpora.clear();
     data.epoch.reset();  // it may name a corpus
   }

@@ -53,9 +53,9 @@ void declare_train(CLI::App& app, TrainArguments& a) {
 
 void declare_eval(CLI::App& app, EvalArguments& a) {
   auto* eval = app.add_subcommand("eval", "Measures a checkpoint on held-out data. Works under mpirun -np N");
-  eval->add_option("WHAT", a.what, "zero-shot, retrieval, classify, knn or all")
+  eval->add_option("WHAT", a.what, "zero-shot, retrieval, classify, knn, linear-probe or all")
       ->required()
-      ->check(CLI::IsMember({"zero-shot", "retrieval", "classify", "knn", "all"}).description(""))
+      ->check(CLI::IsMember({"zero-shot", "retrieval", "classify", "knn", "linear-probe", "all"}).description(""))
       ->option_text(" ");
   eval->add_option("CONFIG", a.config, "YAML file whose eval entries are used; default: those of the run")
       ->option_text(" ");

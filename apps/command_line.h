@@ -27,7 +27,7 @@ struct TrainArguments {
 };
 
 struct EvalArguments {
-  std::string what;        ///< zero-shot | retrieval | classify | knn | all
+  std::string what;        ///< zero-shot | retrieval | classify | knn | linear-probe | all
   std::string checkpoint;  ///< a checkpoint, or a run directory: its newest valid one
   std::string config;      ///< whose eval entries to use; empty: the checkpoint's own
   std::vector<std::string> set;

@@ -29,7 +29,7 @@ struct DataCommand {
 DataCommand read_data_command(const DataArguments& arguments);
 
 /// Training corpora, or the evaluators' as "eval NAME", with data.index_dir where they name none. Banks are what
-/// evaluators may learn from (knn's), often a training corpus.
+/// evaluators may learn from (knn's, linear_probe's), often a training corpus.
 enum class Banks { kWith, kWithout };
 std::vector<CorpusConfig> training_corpora(const TrainConfig& config);
 std::vector<CorpusConfig> held_out_corpora(const TrainConfig& config, Banks banks);

@@ -75,6 +75,30 @@ struct KnnConfig {
   }
 };
 
-using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig>;
+struct LinearProbeConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "linear_probe";
+  std::string label;
+  CorpusConfig corpus, bank;
+  std::vector<double> l2 = {1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: linear_probe");
+    field("corpus", c.corpus, "held-out image_label corpus");
+    field("bank", c.bank, "image_label corpus on whose features the classifier is fitted; classes are matched by name");
+    field("l2", c.l2,
+          "penalties that are tried: l2 / 2 times the sum of squared weights is added to the mean loss of standardised "
+          "features; every fifth picture of the bank chooses",
+          positive());
+    field("every", c.every, "how often during training; also at the end");
+  }
+  void validate() const {
+    if (l2.empty())
+      throw FieldError("l2", "is empty, expected at least one penalty; remove the key for the usual ones");
+  }
+};
+
+using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig, LinearProbeConfig>;
 
 }  // namespace triptych

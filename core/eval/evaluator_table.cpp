@@ -6,6 +6,7 @@
 #include "core/base/errors.h"
 #include "core/eval/classify.h"
 #include "core/eval/knn.h"
+#include "core/eval/linear_probe.h"
 #include "core/eval/retrieval.h"
 #include "core/eval/zero_shot.h"
 #include "data/loader.h"
@@ -35,6 +36,9 @@ struct Maker {
   }
   std::unique_ptr<Evaluator> operator()(const KnnConfig& c) const {
     return std::make_unique<Knn>(c, open(c.corpus), open(c.bank), data.decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const LinearProbeConfig& c) const {
+    return std::make_unique<LinearProbe>(c, open(c.corpus), open(c.bank), data.decode);
   }
 };
 

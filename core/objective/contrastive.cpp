@@ -46,9 +46,12 @@ at::Tensor ContrastiveObjective::texts(const Batch& batch) const {
   return needs_.text ? batch.tokens : batch.labels.view({-1, 1, 1});
 }
 
+at::Tensor ContrastiveObjective::image_features(const at::Tensor& images, const ForwardScope& scope) {
+  return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
+}
+
 at::Tensor ContrastiveObjective::image_embedding(const at::Tensor& images, const ForwardScope& scope) {
-  const at::Tensor pixels = normalise_images(images.to(context_.device), facts_, context_.parameters);
-  return unit_rows(model_.visual().project(model_.visual().features(pixels, scope)), context_.parameters);
+  return unit_rows(model_.visual().project(image_features(images, scope)), context_.parameters);
 }
 
 at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens, const ForwardScope& scope) {
@@ -90,6 +93,10 @@ Encoders ContrastiveObjective::encoders() {
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
     return image_embedding(images, {});
+  };
+  encoders.features = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return image_features(images, {});
   };
   if (needs_.text) {
     encoders.text = [this](const at::Tensor& tokens) {

@@ -42,6 +42,7 @@ class ContrastiveObjective : public Objective {
   Encoders encoders() override;
 
  private:
+  at::Tensor image_features(const at::Tensor& images, const ForwardScope& scope);   ///< [n, h, w, 3] -> [n, width]
   at::Tensor image_embedding(const at::Tensor& images, const ForwardScope& scope);  ///< [n, h, w, 3] -> [n, d]
   at::Tensor text_embedding(const at::Tensor& tokens, const ForwardScope& scope);   ///< [..., context] -> [..., d]
   /// What the text tower reads, [b, texts, context]: tokens, or labels.

@@ -62,6 +62,10 @@ Encoders CrossEntropyObjective::encoders() {
     const EvaluationMode mode(model_);
     return unit_rows(features(images, {}), context_.parameters);
   };
+  encoders.features = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return features(images, {});
+  };
   encoders.classify = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
     return model_.logits(features(images, {})).to(context_.parameters);

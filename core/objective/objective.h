@@ -22,6 +22,8 @@ struct Encoders {
   /// Logits [n, labels] of the objective's own head; empty if it has none.
   std::function<at::Tensor(const at::Tensor& images)> classify;
   std::optional<at::Tensor> scale;  ///< multiplier of cosine similarities
+  /// The image tower's own rows [n, feature width], before projection, head and normalisation; always there.
+  std::function<at::Tensor(const at::Tensor& images)> features = {};
 };
 
 class Objective {

@@ -51,6 +51,10 @@ Encoders SupConObjective::encoders() {
     const EvaluationMode mode(model_);
     return unit_rows(features(images, {}), context_.parameters);
   };
+  encoders.features = [this](const at::Tensor& images) {
+    const EvaluationMode mode(model_);
+    return features(images, {});
+  };
   return encoders;
 }
 

@@ -191,7 +191,7 @@ constexpr Broken kBroken[] = {
     {"keep_best_without_a_metric", "checkpoint: {keep_best: @{mode: min}}\n", "checkpoint.keep_best.metric: got ''"},
 
     // eval
-    {"evaluator_unknown", "eval: [{name: @zeroshot, corpus: {LABELS}}]\n", "eval.0.name: got 'zeroshot', expected one of zero_shot, retrieval, classify, knn; did you mean zero_shot?"},
+    {"evaluator_unknown", "eval: [{name: @zeroshot, corpus: {LABELS}}]\n", "eval.0.name: got 'zeroshot', expected one of zero_shot, retrieval, classify, knn, linear_probe; did you mean zero_shot?"},
     {"evaluator_without_a_name", "eval: [@{corpus: {LABELS}}]\n", "eval.0: key 'name' is missing|one of zero_shot"},
     {"key_of_another_evaluator", "eval: [{name: retrieval, corpus: {TEXTS}, @k: 5}]\n", "eval.0.k: unknown key|known here: name, label, corpus, every"},
     {"evaluators_of_one_name", "eval: [{name: retrieval, corpus: {TEXTS}}, @{name: retrieval, corpus: {TEXTS}}]\n", "eval.1.label: a second entry is called 'retrieval'; give each entry its own label"},

@@ -98,6 +98,27 @@ TEST(EndToEnd, AHeadIsNotEvaluatedWithOtherClasses) {
   EXPECT_THAT(refused.err, HasSubstr("the training corpora name other classes now"));
 }
 
+TEST(EndToEnd, ModelsOfLabelsAloneAreEvaluatedByTheirFeatures) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto corpus = "kind: image_label, path: \"" + (dir / "label.tar").string() +
+                      "\", class_names: " + (dir / "classes.txt").string();
+  const std::string both = "{corpus: {" + corpus + "}, bank: {" + corpus + "}, ";
+  const auto keys = " --set 'data.corpora=[{name: label, " + corpus + "}]' --set 'eval=[" + both +
+                    "name: knn, k: 3}, " + both + "name: linear_probe}]'";
+  for (const std::string model :
+       {"objective.name=supcon", "objective.name=cross_entropy", "'model.text={type: label_embedding}'"}) {
+    const auto run = (dir / std::to_string(std::hash<std::string>{}(model))).string();
+    const auto trained = run_shell("triptych train " + config + keys + " --set " + model + " --run-dir " + run);
+    ASSERT_EQ(trained.code, 0) << model << "\n" << trained.err;
+    const auto one = run_json("triptych eval all --checkpoint " + run);
+    EXPECT_EQ(one["knn"]["bank"], 16) << model;
+    EXPECT_EQ(one["linear_probe"]["bank"], 16) << model;
+    EXPECT_EQ(run_json("mpirun -np 2 triptych eval linear-probe --checkpoint " + run)["linear_probe"],
+              one["linear_probe"]);
+  }
+}
+
 TEST(EndToEnd, SeveralCaptionsAndBatchesOfOneCorpusTrainAlikeOnOneAndTwoRanks) {
   const TempDir dir;
   const auto keys = write_tiny_run(dir) +

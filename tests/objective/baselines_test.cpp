@@ -41,6 +41,9 @@ TEST(CrossEntropyObjective, ClassifiesWithItsOwnHead) {
   EXPECT_EQ(logits.sizes(), (std::vector<std::int64_t>{kRows, 6}));
   EXPECT_EQ(image.sizes(), (std::vector<std::int64_t>{kRows, 12}));
   EXPECT_LT(difference(image.norm(2, -1), at::ones({kRows}, at::kDouble)), 1e-12);
+  const at::Tensor features = encoders.features(batch.images.select(1, 0));
+  EXPECT_LT(difference(unit(features), image), 1e-12);
+  EXPECT_GT(difference(features, image), 1e-3) << "features keep their length";
   EXPECT_FALSE(encoders.text);
   EXPECT_TRUE(objective->module().training());
 }

@@ -240,6 +240,12 @@ TEST(Contrastive, EncodersEvaluateAndLeaveTheModeAlone) {
     EXPECT_LT(difference(image.norm(2, -1), at::ones({kRows}, at::kDouble)), 1e-12);
     EXPECT_LT(difference(text.norm(2, -1), at::ones({kRows}, at::kDouble)), 1e-12);
     EXPECT_EQ(image.sizes(), text.sizes());
+    const at::Tensor features = encoders.features(batch.images.select(1, 0));
+    EXPECT_FALSE(features.requires_grad());
+    for (const auto& [name, tensor] : objective->module().parameters()) {
+      if (name != "visual.proj") continue;
+      EXPECT_LT(difference(unit(features.mm(tensor.detach())), image), 1e-12);
+    }
     EXPECT_FALSE(encoders.classify);
     EXPECT_NEAR(encoders.scale->item<double>(), 1 / 0.07, 1e-5);
     EXPECT_EQ(objective->module().training(), training);
