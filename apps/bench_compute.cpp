@@ -2,6 +2,7 @@
 #include "apps/bench_compute.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <functional>
@@ -22,13 +23,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// Until what was asked of a GPU is done.
+void wait_for(at::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
 /// Runs `work` until `seconds` are over on rank 0, at least `least` times; the seconds of each run. Collective.
-std::vector<double> time_runs(const std::function<void()>& work, double seconds, std::size_t least, Collectives& comm) {
+std::vector<double> time_runs(const std::function<void()>& work, double seconds, std::size_t least, at::Device device,
+                              Collectives& comm) {
   std::vector<double> times;
   const auto start = Clock::now();
   for (bool more = true; more;) {
+    wait_for(device);
     const auto begin = Clock::now();
     work();
+    wait_for(device);
     times.push_back(seconds_since(begin));
     const bool enough = times.size() >= least && seconds_since(start) >= seconds;
     more = comm.max(static_cast<std::int64_t>(comm.rank() == 0 && !enough)) == 1;
@@ -114,7 +123,7 @@ Json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launc
     const auto work = std::visit([&](const auto& c) { return loss(c); }, config.objective);
     const auto start = memory_use(at::kCPU).peak_rss_mb;  // with the rows
     const double value = work().item<double>();           // and warm
-    const auto times = time_runs(work, bench.seconds / static_cast<double>(rows.size()), 2, comm);
+    const auto times = time_runs(work, bench.seconds / static_cast<double>(rows.size()), 2, loss.device, comm);
     const double best = *std::min_element(times.begin(), times.end());
     table.push_back({{"local_rows", count},
                      {"all_rows", count * comm.size()},
@@ -124,7 +133,8 @@ Json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launc
                      {"median_ms", median(times) * 1e3},
                      {"rows_per_s", static_cast<double>(count * comm.size()) / median(times)},
                      {"peak_rss_mb", memory_use(at::kCPU).peak_rss_mb},
-                     {"added_mb", memory_use(at::kCPU).peak_rss_mb - start}});
+                     {"added_mb", memory_use(at::kCPU).peak_rss_mb - start},
+                     {"peak_gpu_mb", memory_use(loss.device).peak_gpu_mb}});
   }
   return {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, config.objective)},
           {"embed_dim", config.model.embed_dim},
@@ -135,15 +145,16 @@ Json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launc
 
 Json bench_step(const ComputeBench& bench, Launch& launch) {
   auto& comm = launch.comm();
+  const at::Device device(launch.place().device);
   BenchTrainer run(bench.config, bench.inputs, launch);
   std::vector<double> losses;  // of the first steps: what tells that two programs do equal work
   const auto step = [&] {
     const auto loss = run.step().loss;
     if (losses.size() < 3) losses.push_back(loss);
   };
-  const auto first = time_runs(step, 0, 1, comm).front();
-  const auto times = time_runs(step, bench.seconds, 2, comm);
-  const auto memory = memory_use(at::Device(launch.place().device));
+  const auto first = time_runs(step, 0, 1, device, comm).front();
+  const auto times = time_runs(step, bench.seconds, 2, device, comm);
+  const auto memory = memory_use(device);
   const auto global_batch = static_cast<double>(run.plan().geometry.global_batch);
   return {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, bench.config.objective)},
           {"parameters", run.objective().module().parameter_count()},

@@ -28,7 +28,8 @@ BenchTrainer::BenchTrainer(const TrainConfig& config, const std::string& inputs,
       objective_(make_objective(config.objective, config.model, made_up_facts(config),
                                 {.seed = static_cast<std::uint64_t>(config.run.seed),
                                  .device = at::Device(launch.place().device),
-                                 .parameters = computation_of(config.train).parameters})),
+                                 .parameters = computation_of(config.train).parameters,
+                                 .attention = computation_of(config.train).attention})),
       trainer_(std::make_unique<Trainer>(config, plan_, *objective_, launch.comm())),
       batches_(BenchInputs(inputs, launch.comm().rank(), launch.comm().size()).batches(plan_, objective_->needs())) {
   DeviceCopy copy(at::Device(launch.place().device));

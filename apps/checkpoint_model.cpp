@@ -88,7 +88,8 @@ CheckpointModel load_checkpoint_model(const TrainConfig& config, const fs::path&
   model.objective = make_objective(config.objective, towers, model.facts,
                                    {.seed = static_cast<std::uint64_t>(config.run.seed),
                                     .device = device,
-                                    .parameters = computation_of(config.train).parameters});
+                                    .parameters = computation_of(config.train).parameters,
+                                    .attention = computation_of(config.train).attention});
   try {
     load_initial_weights(model.objective->module(),
                          {.whole = (checkpoint / "model.safetensors").string(), .image = "", .text = ""});

@@ -20,9 +20,9 @@ struct TileSide {
 };
 
 /// One side's softmax over the other side's rows, each [n]. log-sum-exp = scale * most + log_sum, where `most` is the
-/// largest raw product (raw: u . v without the scale), in the sums' type; apart,
-/// because the sum would round away what matters where one logit is far above all others. In fp64: the mean raw product
-/// under the softmax, the sum of T times the raw product (raw: u . v without the scale).
+/// largest raw product (u . v without the scale), in the sums' type; apart, because the sum would round away what
+/// matters where one logit is far above all others. In fp64: the mean raw product under the softmax, and the sum of T
+/// times the raw product.
 struct SoftmaxStats {
   at::Tensor most, log_sum, expected, positive;
   at::Tensor lse(double scale) const;  ///< fp64

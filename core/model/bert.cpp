@@ -58,8 +58,7 @@ at::Tensor BertLayer::forward(const at::Tensor& x_nld, const at::Tensor& padding
     const at::Tensor rows = projection.forward(x_nld);
     return rows.unflatten(2, {heads_, rows.size(2) / heads_}).transpose(1, 2);
   };
-  const at::Tensor mixed =
-      attend(heads(query_), heads(key_), heads(value_), {.bias = padding, .dropout = drop}, scope);
+  const at::Tensor mixed = attend(heads(query_), heads(key_), heads(value_), {.bias = padding, .dropout = drop}, scope);
   const at::Tensor attention = attention_output_.forward(mixed.transpose(1, 2).flatten(2));
   const at::Tensor seen = attention_norm_.forward(keyed_dropout(attention, drop, scope.draws) + x_nld);
   const at::Tensor hidden = output_.forward(at::gelu(intermediate_.forward(seen)));
@@ -72,8 +71,8 @@ Bert::Bert(const BertConfig& config, std::int64_t embed_dim, const Initializer& 
       positions_(weight(init / "embeddings.position_embeddings", config.positions, config.width)),
       types_(weight(init / "embeddings.token_type_embeddings", kTypes, config.width)),
       norm_(config.width, kEps) {
-  text_projection_ = parameter("text_projection",
-                               init.truncated_normal("text_projection", {config.width, embed_dim}, kDeviation));
+  text_projection_ =
+      parameter("text_projection", init.truncated_normal("text_projection", {config.width, embed_dim}, kDeviation));
   child("embeddings.word_embeddings", words_);
   child("embeddings.position_embeddings", positions_);
   child("embeddings.token_type_embeddings", types_);
@@ -87,8 +86,7 @@ Bert::Bert(const BertConfig& config, std::int64_t embed_dim, const Initializer& 
 
 at::Tensor Bert::embedded(const at::Tensor& tokens, const ForwardScope& scope) const {
   const at::Tensor places = at::arange(tokens.size(1), tokens.options());
-  const at::Tensor sum =
-      words_.forward(tokens) + types_.forward(at::zeros_like(tokens)) + positions_.forward(places);
+  const at::Tensor sum = words_.forward(tokens) + types_.forward(at::zeros_like(tokens)) + positions_.forward(places);
   return keyed_dropout(norm_.forward(sum), training() ? config_.dropout : 0, scope.draws);
 }
 

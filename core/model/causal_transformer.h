@@ -16,8 +16,8 @@ at::Tensor end_positions(const at::Tensor& tokens, std::optional<std::int64_t> e
 class CausalTransformer : public TextTower {
  public:
   CausalTransformer(const CausalTransformerConfig& config, std::int64_t embed_dim, const Initializer& init);
-  /// Reads the end token's state. Tokens behind it change nothing, as attention is causal: the rows are ordered by length
-  /// and go through in groups, each cut to its longest text (config.trim, config.length_groups).
+  /// Reads the end token's state. Tokens behind it change nothing, as attention is causal: the rows are ordered by
+  /// length and go through in groups, each cut to its longest text (config.trim, config.length_groups).
   at::Tensor forward(const at::Tensor& tokens, const ForwardScope& scope = {}) const override;
 
  private:

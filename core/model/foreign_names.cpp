@@ -91,7 +91,11 @@ const std::vector<Library>& libraries() {
   static const std::vector<Library> all = {
       {"UniCL's release", {"image_encoder.patch_embed.proj.weight"}, "", from_unicl, false},
       {"timm's ViT", {"cls_token", "blocks.0.attn.qkv.weight"}, "", from_timm_vit, true},
-      {"the authors' Swin", {"layers.0.blocks.0.attn.qkv.weight", "layers.0.downsample.norm.weight"}, "", from_swin, true},
+      {"the authors' Swin",
+       {"layers.0.blocks.0.attn.qkv.weight", "layers.0.downsample.norm.weight"},
+       "",
+       from_swin,
+       true},
       {"timm's Swin", {"layers.0.blocks.0.attn.qkv.weight"}, "layers.0.downsample.norm.weight", from_timm_swin, true},
       {"torchvision's ResNet", {"layer1.0.conv1.weight", "bn1.weight"}, "", from_torchvision, true},
       {"Hugging Face's BERT", {"bert.embeddings.word_embeddings.weight"}, "", from_hugging_face_bert, true},

@@ -77,10 +77,11 @@ struct ResNetConfig {
     field("pool", c.pool, "what makes one row of the last grid: its average, or attention as CLIP's",
           one_of({"average", "attention"}));
     field("pool_heads", c.pool_heads, "attention heads of the pool; divides 32 x width", at_least(1));
-    field("batch_norm", c.batch_norm,
-          "synchronised: statistics of the micro-batch over all ranks; frozen: the running averages, which stay as they "
-          "were loaded",
-          one_of({"synchronised", "frozen"}));
+    field(
+        "batch_norm", c.batch_norm,
+        "synchronised: statistics of the micro-batch over all ranks; frozen: the running averages, which stay as they "
+        "were loaded",
+        one_of({"synchronised", "frozen"}));
   }
   void validate() const;
 };

@@ -20,7 +20,7 @@ namespace {
 struct Part {
   const char* key;
   bool (*holds)(const std::string& name);
-  std::string spare;  ///< may lie in the file although the model has no place for it
+  bool spare_projection;  ///< a projection may lie in the file although the model has no place for it
 };
 
 bool is_image(const std::string& name) {
@@ -28,6 +28,9 @@ bool is_image(const std::string& name) {
 }
 bool is_text(const std::string& name) {
   return !is_image(name) && name != "logit_scale" && name != "logit_bias" && !name.starts_with("head.");
+}
+bool is_projection(const std::string& name) {
+  return name == "visual.proj" || name.starts_with("visual.attnpool.c_proj.");
 }
 bool is_any(const std::string&) {
   return true;
@@ -73,9 +76,7 @@ class WeightFile {
     while (shape.size() > dims && shape.front() == 1) shape.erase(shape.begin());
     return shape;
   }
-  static std::int64_t side_of(std::int64_t cells) {
-    return std::llround(std::sqrt(static_cast<double>(cells)));
-  }
+  static std::int64_t side_of(std::int64_t cells) { return std::llround(std::sqrt(static_cast<double>(cells))); }
   static bool square(std::int64_t cells) { return cells > 0 && side_of(cells) * side_of(cells) == cells; }
   bool can_resample(const std::string& name, at::IntArrayRef stored, at::IntArrayRef wanted) const {
     const std::int64_t prefix = table_prefix(name);
@@ -108,7 +109,7 @@ std::string differences(const WeightFile& file, const std::vector<NamedTensor>& 
     if (!file.contains(name) && !may_lack(file, name)) add("missing     " + name + " " + shape_text(tensor.sizes()));
   }
   for (const auto& [name, stored] : file.names().file_name) {
-    if (part.holds(name) && !known.contains(name) && name != part.spare)
+    if (part.holds(name) && !known.contains(name) && !(part.spare_projection && is_projection(name)))
       add("unexpected  " + name + " " + shape_text(file.shape(name)));
   }
   for (const auto& [name, tensor] : wanted) {
@@ -150,9 +151,9 @@ void load(Module& model, const std::string& path, const std::string& positions, 
 }  // namespace
 
 void load_initial_weights(Module& model, const InitConfig& config) {
-  load(model, config.whole, config.positions, {"whole", is_any, ""});
-  load(model, config.image, config.positions, {"image", is_image, "visual.proj"});
-  load(model, config.text, config.positions, {"text", is_text, ""});
+  load(model, config.whole, config.positions, {"whole", is_any, false});
+  load(model, config.image, config.positions, {"image", is_image, true});
+  load(model, config.text, config.positions, {"text", is_text, false});
 }
 
 }  // namespace triptych

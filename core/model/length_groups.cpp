@@ -2,6 +2,7 @@
 #include "core/model/length_groups.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 
 #include <algorithm>
 
@@ -27,6 +28,8 @@ at::Tensor LengthGroups::each(const at::Tensor& x_nld,
   std::vector<at::Tensor> results;
   for (std::int64_t begin = 0; begin < x_nld.size(0); begin += group_) {
     const std::int64_t rows = std::min(group_, x_nld.size(0) - begin);
+    // Autocast would let all groups share one narrow copy of each weight, and add their gradients in its type.
+    at::autocast::clear_cache();
     results.push_back(run(x_nld.narrow(0, begin, rows).narrow(1, 0, lengths_[begin + rows - 1]), begin));
   }
   return at::cat(results).index_select(0, order_n_.argsort());

@@ -77,6 +77,14 @@ std::optional<std::int64_t> end_token(const CausalTransformerConfig& config) {
   return std::nullopt;
 }
 
+void ModelConfig::validate() const {
+  const auto* resnet = std::get_if<ResNetConfig>(&image);
+  if (resnet != nullptr && resnet->batch_norm == "frozen" && init_from.whole.empty() && init_from.image.empty())
+    throw FieldError("image.batch_norm",
+                     "frozen keeps running averages as they were loaded, but nothing is loaded; name "
+                     "weights in init_from, or use synchronised");
+}
+
 void InitConfig::validate() const {
   if (!whole.empty() && !(image.empty() && text.empty())) {
     throw FieldError("whole", "already starts both towers; leave out image and text, or whole");

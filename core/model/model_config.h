@@ -43,6 +43,7 @@ struct ModelConfig {
           between(-10, 10));
     field("init_from", c.init_from, "weights to start from");
   }
+  void validate() const;
 };
 
 }  // namespace triptych

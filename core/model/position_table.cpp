@@ -11,7 +11,8 @@ at::Tensor resampled_positions(const at::Tensor& table, std::int64_t prefix, std
   const std::int64_t cells = table.size(0) - prefix, width = table.size(1);
   const auto old = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(cells))));
   TORCH_CHECK(old * old == cells, "a position table of ", cells, " cells is not square");
-  const at::Tensor picture = table.narrow(0, prefix, cells).to(at::kFloat).view({1, old, old, width}).permute({0, 3, 1, 2});
+  const at::Tensor picture =
+      table.narrow(0, prefix, cells).to(at::kFloat).view({1, old, old, width}).permute({0, 3, 1, 2});
   const at::Tensor scaled = how == TableResampling::kAntialias
                                 ? at::_upsample_bicubic2d_aa(picture, {grid, grid}, /*align_corners=*/false)
                                 : at::upsample_bicubic2d(picture, {grid, grid}, /*align_corners=*/false);

@@ -7,8 +7,8 @@
 
 namespace triptych {
 
-/// Bicubic resampling of a square table, row by row: with antialias (a = -0.5) as OpenCLIP and timm, without (a = -0.75,
-/// align_corners false) as TCL.
+/// Bicubic resampling of a square table, row by row: with antialias (a = -0.5) as OpenCLIP and timm, without (a =
+/// -0.75, align_corners false) as TCL.
 enum class TableResampling { kAntialias, kPlain };
 
 /// table [prefix + g * g, width] -> [prefix + grid * grid, width] in fp32; the first `prefix` rows (class token) stay.

@@ -60,9 +60,9 @@ at::Tensor Bottleneck::forward(const at::Tensor& x_nchw, const ForwardScope& sco
 AttentionPool::AttentionPool(std::int64_t width, std::int64_t grid, std::int64_t heads,
                              std::optional<std::int64_t> embed_dim, const Initializer& init)
     : heads_(heads),
-      positional_embedding_(
-          parameter("positional_embedding", init.normal("positional_embedding", {1 + grid * grid, width},
-                                                        1 / std::sqrt(static_cast<double>(width))))),
+      positional_embedding_(parameter(
+          "positional_embedding",
+          init.normal("positional_embedding", {1 + grid * grid, width}, 1 / std::sqrt(static_cast<double>(width))))),
       q_proj_(square(init / "q_proj", width, width)),
       k_proj_(square(init / "k_proj", width, width)),
       v_proj_(square(init / "v_proj", width, width)) {
@@ -70,8 +70,9 @@ AttentionPool::AttentionPool(std::int64_t width, std::int64_t grid, std::int64_t
   child("k_proj", k_proj_);
   child("v_proj", v_proj_);
   if (!embed_dim) return;
-  child("c_proj", c_proj_.emplace((init / "c_proj")
-                                      .normal("weight", {*embed_dim, width}, 1 / std::sqrt(static_cast<double>(width)))));
+  child("c_proj",
+        c_proj_.emplace(
+            (init / "c_proj").normal("weight", {*embed_dim, width}, 1 / std::sqrt(static_cast<double>(width)))));
 }
 
 at::Tensor AttentionPool::forward(const at::Tensor& x_nchw, const ForwardScope& scope) const {

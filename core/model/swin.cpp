@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -67,7 +68,7 @@ at::Tensor WindowAttention::forward(const at::Tensor& x, const at::Tensor& mask,
   const auto heads = packed.permute({3, 0, 1, 4, 2, 5}).unbind(0);  // [n, windows, heads, tokens, width / heads]
   at::Tensor bias = table_.index_select(0, index_).view({tokens, tokens, heads_}).permute({2, 0, 1}).unsqueeze(0);
   if (mask.defined()) bias = bias + mask;
-  const at::Tensor mixed = attend(heads[0], heads[1], heads[2], {.bias = bias}, scope);
+  const at::Tensor mixed = attend(heads[0], heads[1], heads[2], {.bias = bias, .learnt_bias = true}, scope);
   return proj_.forward(mixed.transpose(2, 3).reshape({n, windows, tokens, width}));
 }
 
@@ -177,14 +178,16 @@ SwinTransformer::SwinTransformer(const SwinConfig& config, std::optional<std::in
 
 at::Tensor SwinTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
   check_pictures(pixels, image_size_);
-  at::Tensor x_nld = patch_norm_.forward(patch_tokens(pixels, patch_weight_, patch_bias_));
+  // The residual stream stays in the parameters' type: on processors autocast would leave it narrow.
+  const auto type = patch_weight_.scalar_type();
+  at::Tensor x_nld = patch_norm_.forward(patch_tokens(pixels, patch_weight_, patch_bias_)).to(type);
   for (const auto& stage : stages_) {
     for (const auto& block : stage.blocks) {
       x_nld = recomputed(*block, {x_nld}, scope, [&block = *block](const auto& inputs, const ForwardScope& inner) {
         return block.forward(inputs[0], inner);
       });
     }
-    if (stage.downsample) x_nld = stage.downsample->forward(x_nld);
+    if (stage.downsample) x_nld = stage.downsample->forward(x_nld).to(type);
   }
   return norm_.forward(x_nld).mean(1);
 }

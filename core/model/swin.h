@@ -44,11 +44,12 @@ class SwinMlp : public Module {
 class SwinBlock : public Module {
  public:
   SwinBlock(const SwinBlockShape& shape, const Initializer& init);
-  at::Tensor forward(const at::Tensor& x_nld, const ForwardScope& scope) const;  ///< [n, grid * grid, width] -> the same
+  at::Tensor forward(const at::Tensor& x_nld,
+                     const ForwardScope& scope) const;  ///< [n, grid * grid, width] -> the same
 
  private:
-  at::Tensor windows(const at::Tensor& x_nhwc) const;     ///< -> [n, windows, tokens, width]
-  at::Tensor whole(const at::Tensor& x_windows) const;    ///< and back
+  at::Tensor windows(const at::Tensor& x_nhwc) const;   ///< -> [n, windows, tokens, width]
+  at::Tensor whole(const at::Tensor& x_windows) const;  ///< and back
 
   SwinBlockShape shape_;
   LayerNorm norm1_;
@@ -85,8 +86,8 @@ class SwinTransformer : public ImageTower {
   };
   Stage make_stage(const SwinConfig& config, std::size_t index, const Initializer& init);
 
-  std::int64_t image_size_, width_;        ///< width: of the last stage
-  at::Tensor patch_weight_, patch_bias_;   ///< [width, 3, patch, patch], [width]
+  std::int64_t image_size_, width_;       ///< width: of the last stage
+  at::Tensor patch_weight_, patch_bias_;  ///< [width, 3, patch, patch], [width]
   LayerNorm patch_norm_;
   std::vector<Stage> stages_;
   LayerNorm norm_;

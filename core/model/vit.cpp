@@ -34,9 +34,7 @@ TransformerShape shape_of(const VitConfig& c) {
 
 VisionTransformer::VisionTransformer(const VitConfig& config, std::optional<std::int64_t> embed_dim,
                                      const Initializer& init)
-    : config_(config),
-      transformer_(shape_of(config), init / "transformer"),
-      ln_post_(config.width, norm_eps(config)) {
+    : config_(config), transformer_(shape_of(config), init / "transformer"), ln_post_(config.width, norm_eps(config)) {
   const std::int64_t grid = config.image_size / config.patch_size, patch = config.patch_size;
   const double deviation = std::pow(config.width, -0.5);
   class_embedding_ = parameter("class_embedding", init.normal("class_embedding", {config.width}, deviation));

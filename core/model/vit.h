@@ -1,5 +1,6 @@
-// Vision transformer (Dosovitskiy et al., arXiv:2010.11929) in two forms: CLIP's (norm before the blocks, patches without
-// bias) and timm's (patches with bias, no norm before the blocks). Names of parameters are OpenCLIP's, below "visual.".
+// Vision transformer (Dosovitskiy et al., arXiv:2010.11929) in two forms: CLIP's (norm before the blocks, patches
+// without bias) and timm's (patches with bias, no norm before the blocks). Names of parameters are OpenCLIP's, below
+// "visual.".
 #pragma once
 #include <optional>
 

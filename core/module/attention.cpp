@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <tuple>
 
 #include "core/module/keyed_random.h"
 
@@ -41,12 +43,11 @@ AttentionPath attention_rule(at::DeviceType device, at::ScalarType dtype, std::i
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const AttentionForm& form,
                   const ForwardScope& scope) {
   if (form.dropout > 0) return with_dropout(query, key, value, form, scope.draws);
-  const bool learnt_bias = form.bias.defined() && form.bias.requires_grad();
   const auto path = scope.attention != AttentionPath::kRule
                         ? scope.attention
                         : attention_rule(query.device().type(), product_type(query), query.size(-2));
   const std::optional<at::Tensor> bias = form.bias.defined() ? std::optional(form.bias) : std::nullopt;
-  if (path == AttentionPath::kPlain || learnt_bias) {
+  if (path == AttentionPath::kPlain || form.learnt_bias) {
     return std::get<0>(at::_scaled_dot_product_attention_math(query, key, value, bias, 0.0, form.causal));
   }
   return at::scaled_dot_product_attention(query, key, value, bias, 0.0, form.causal);

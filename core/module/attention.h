@@ -9,14 +9,15 @@
 namespace triptych {
 
 struct AttentionForm {
-  bool causal = false;  ///< a token sees itself and those before it
+  bool causal = false;   ///< a token sees itself and those before it
   at::Tensor bias = {};  ///< added to the scores, broadcast to [..., heads, queries, keys]; undefined: none
-  double dropout = 0;   ///< of the probabilities; draws from scope.draws
+  bool learnt_bias = false;
+  double dropout = 0;  ///< of the probabilities; draws from scope.draws
 };
 
 /// softmax(query key' / sqrt(width) + bias) value. query [..., heads, queries, width], key and value
-/// [..., heads, keys, width] -> [..., heads, queries, width]. The fused kernels know neither a bias that is learnt nor
-/// keyed dropout: with either the plain form is taken, whatever the scope says.
+/// [..., heads, keys, width] -> [..., heads, queries, width]. With a bias that is learnt or with dropout the plain
+/// form is taken, whatever the scope says: fused kernels round such a bias, and draw from torch's own generator.
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const AttentionForm& form,
                   const ForwardScope& scope);
 

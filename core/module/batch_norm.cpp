@@ -51,15 +51,13 @@ struct Moments {
 };
 
 /// Of all ranks, merged as Chan et al. (1979) do: no difference of large squares. Every rank has as many values.
-Moments moments_over_ranks(const at::Tensor& x, const SumOverRanks& sum) {
+Moments moments_over_ranks(const at::Tensor& x, const ForwardScope& scope) {
   const auto [variance, mean] = at::var_mean(x, {0, 2, 3}, /*correction=*/0);
-  at::Tensor ranks = at::ones({1}, mean.options());
-  sum(ranks);
-  const double size = ranks.item<double>();
-  const at::Tensor of_all = rank_sum(mean, sum) / size;
-  const at::Tensor within_and_between = rank_sum(variance + (mean - of_all).square(), sum) / size;
+  const at::Tensor of_all = rank_sum(mean, scope.sum_over_ranks) / scope.ranks;
+  const at::Tensor within_and_between =
+      rank_sum(variance + (mean - of_all).square(), scope.sum_over_ranks) / scope.ranks;
   const double mine = static_cast<double>(x.numel()) / static_cast<double>(x.size(1));
-  return {of_all, within_and_between, mine * size};
+  return {of_all, within_and_between, mine * scope.ranks};
 }
 
 }  // namespace
@@ -80,15 +78,15 @@ at::Tensor BatchNorm::by_running_averages(const at::Tensor& x) const {
 }
 
 at::Tensor BatchNorm::forward(const at::Tensor& x, const ForwardScope& scope) const {
-  if (frozen_ || !training()) return by_running_averages(x);
-  if (!scope.sum_over_ranks) {
+  if (frozen_ || !training() || !weight_.requires_grad()) return by_running_averages(x);
+  if (scope.ranks == 1) {
     const auto [y, mean, inverse] = at::native_batch_norm(x, weight_, bias_, {}, {}, /*training=*/true, 0, eps_);
     const double count = static_cast<double>(x.numel()) / static_cast<double>(x.size(1));
     if (c10::GradMode::is_enabled()) remember(mean, inverse.pow(-2) - eps_, count);
     return y;
   }
   const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  const Moments moments = moments_over_ranks(wide, scope.sum_over_ranks);
+  const Moments moments = moments_over_ranks(wide, scope);
   if (c10::GradMode::is_enabled()) remember(moments.mean, moments.variance, moments.count);
   const at::Tensor slope = weight_ * at::rsqrt(moments.variance + eps_);
   return at::addcmul(each(bias_ - moments.mean * slope), wide, each(slope)).to(x.scalar_type());

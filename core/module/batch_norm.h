@@ -12,8 +12,9 @@ namespace triptych {
 /// Ioffe and Szegedy (arXiv:1502.03167) over [n, channels, h, w]. Names are PyTorch's: weight, bias, running_mean,
 /// running_var, num_batches_tracked.
 /// While training, mean and variance are those of the micro-batch over all ranks (scope.sum_over_ranks; gradients flow
-/// through them). Running averages take the mean over a step's micro-batches of their means and unbiased variances, when
-/// the step has updated the weights; a forward without gradients (the first pass of gradient caching) does not count.
+/// through them). Running averages take the mean over a step's micro-batches of their means and unbiased variances,
+/// when the step has updated the weights; a forward without gradients (the first pass of gradient caching) does not
+/// count. A norm whose weight is not trained (optimizer.freeze) uses its running averages, and they stay.
 class BatchNorm : public Module {
  public:
   /// frozen: running averages are used in training, too, and do not move; weight and bias are trained.

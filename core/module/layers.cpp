@@ -23,8 +23,8 @@ Convolution::Convolution(at::Tensor weight, std::int64_t stride)
 
 at::Tensor Convolution::forward(const at::Tensor& x_nchw) const {
   if (weight_.size(2) > 1) return at::conv2d(x_nchw, weight_, {}, stride_, weight_.size(2) / 2);
-  const at::Tensor kept = stride_ == 1 ? x_nchw
-                                       : x_nchw.slice(2, 0, std::nullopt, stride_).slice(3, 0, std::nullopt, stride_);
+  const at::Tensor kept =
+      stride_ == 1 ? x_nchw : x_nchw.slice(2, 0, std::nullopt, stride_).slice(3, 0, std::nullopt, stride_);
   return at::linear(kept.permute({0, 2, 3, 1}), weight_.flatten(1)).permute({0, 3, 1, 2});
 }
 

@@ -30,8 +30,8 @@ struct Replay : torch::CustomClassHolder {
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static at::Tensor forward(AutogradContext* context, at::TensorList tensors,
-                            const c10::intrusive_ptr<Replay>& replay, const at::Generator& draws) {
+  static at::Tensor forward(AutogradContext* context, at::TensorList tensors, const c10::intrusive_ptr<Replay>& replay,
+                            const at::Generator& draws) {
     ForwardScope scope = replay->scope;
     replay->scope.draws = copy_of(draws);
     scope.draws = draws;

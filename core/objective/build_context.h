@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/model/model_config.h"
+#include "core/module/forward_scope.h"
 #include "core/module/initializer.h"
 #include "core/module/module.h"
 
@@ -15,8 +16,15 @@ struct BuildContext {
   std::uint64_t seed = 1;
   at::Device device = at::kCPU;  ///< meta: shapes only, to count parameters before memory is taken
   at::ScalarType parameters = at::kFloat;
+  AttentionPath attention = AttentionPath::kRule;
   bool initial_weights = true;  ///< read model.init_from; false where a checkpoint replaces them
 
+  /// What the towers get in evaluation.
+  ForwardScope evaluation() const {
+    ForwardScope scope;
+    scope.attention = attention;
+    return scope;
+  }
   Initializer initializer(const std::string& prefix = "") const {
     return Initializer(seed, prefix, device.is_meta() ? at::Device(at::kMeta) : at::Device(at::kCPU));
   }

@@ -92,22 +92,23 @@ Encoders ContrastiveObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return image_embedding(images, {});
+    return image_embedding(images, context_.evaluation());
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return image_features(images, {});
+    return image_features(images, context_.evaluation());
   };
   if (needs_.text) {
     encoders.text = [this](const at::Tensor& tokens) {
       const EvaluationMode mode(model_);
-      return text_embedding(tokens, {});
+      return text_embedding(tokens, context_.evaluation());
     };
   } else {
     encoders.classify = [this](const at::Tensor& images) {
       const EvaluationMode mode(model_);
-      const at::Tensor label_cd = text_embedding(at::arange(facts_.num_labels, at::kLong).unsqueeze(1), {});
-      return image_embedding(images, {}).matmul(label_cd.t()) * model_.logit_scale().exp();
+      const at::Tensor label_cd =
+          text_embedding(at::arange(facts_.num_labels, at::kLong).unsqueeze(1), context_.evaluation());
+      return image_embedding(images, context_.evaluation()).matmul(label_cd.t()) * model_.logit_scale().exp();
     };
   }
   encoders.scale = model_.logit_scale().detach().exp();

@@ -60,15 +60,15 @@ Encoders CrossEntropyObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return unit_rows(features(images, {}), context_.parameters);
+    return unit_rows(features(images, context_.evaluation()), context_.parameters);
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return features(images, {});
+    return features(images, context_.evaluation());
   };
   encoders.classify = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return model_.logits(features(images, {})).to(context_.parameters);
+    return model_.logits(features(images, context_.evaluation())).to(context_.parameters);
   };
   return encoders;
 }

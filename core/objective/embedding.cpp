@@ -38,14 +38,15 @@ std::string objective_named(const char* tag) {
 
 void check_labelled(const CorpusFacts& facts, const std::string& who) {
   if (facts.num_labels > 0) return;
-  throw ConfigError(who + " needs a label for every record, but the corpora have none; use corpora of kind image_label, "
+  throw ConfigError(who +
+                    " needs a label for every record, but the corpora have none; use corpora of kind image_label, "
                     "or objective unicl or clip with a text tower");
 }
 
 void check_no_captions(const CorpusFacts& facts, const std::string& who) {
   if (facts.captions == 1) return;
   throw ConfigError("data.captions.all_positive: is " + std::to_string(facts.captions) + ", but " + who +
-                    " uses no texts; leave it out, or use objective unicl or clip");
+                    " takes one text an image at most; leave it out, or use objective unicl or clip with a text tower");
 }
 
 void add_share(LossReport& report, const LossOutput& loss, double share) {

@@ -30,6 +30,15 @@ Tensors concatenated(const std::vector<Tensors>& encoded) {
   return rows;
 }
 
+/// The loss, of which nothing stays: what it remembers of all ranks' rows must not stand beside the towers'
+/// activations.
+LossReport differentiated(const CachedForward& forward, const Tensors& rows, const Tensors& parameters,
+                          StepScope& scope) {
+  const LossOutput loss = forward.loss(rows, parameters);
+  scope.backward({loss.total}, {scope.seed_gradient(loss.total)}, Last::kNo);
+  return {loss.total.detach(), loss.terms};
+}
+
 }  // namespace
 
 LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
@@ -40,8 +49,8 @@ LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
     encoded.push_back(forward.encode(i));
   }
   const Tensors rows = leaves(concatenated(encoded)), parameters = leaves(forward.parameters);
-  const LossOutput loss = forward.loss(rows, parameters);
-  scope.backward({loss.total}, {scope.seed_gradient(loss.total)}, Last::kNo);
+  if (replay) encoded.clear();
+  const LossReport report = differentiated(forward, rows, parameters, scope);
 
   std::int64_t first = 0;
   for (std::size_t i = 0; i < forward.micro_batches; ++i) {
@@ -59,7 +68,7 @@ LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
     for (std::size_t k = 0; last && k < parameters.size(); ++k) add(forward.parameters[k], parameters[k].grad());
     if (last || !roots.empty()) scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
   }
-  return {loss.total.detach(), loss.terms};
+  return report;
 }
 
 }  // namespace triptych

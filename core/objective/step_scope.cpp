@@ -10,7 +10,8 @@
 
 namespace triptych {
 
-StepScope::StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm, GradientSync* sync)
+StepScope::StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm,
+                     GradientSync* sync)
     : clock_(clock), seed_(seed), computation_(computation), comm_(comm), sync_(sync) {}
 
 at::Generator StepScope::draws(Purpose purpose, std::int64_t first_position, at::Device device) const {
@@ -21,6 +22,7 @@ at::Generator StepScope::draws(Purpose purpose, std::int64_t first_position, at:
 ForwardScope StepScope::forward(Purpose purpose, std::int64_t first_position, at::Device device) {
   ForwardScope scope;
   scope.draws = draws(purpose, first_position, device);
+  scope.ranks = comm_.size();
   if (comm_.size() > 1) scope.sum_over_ranks = [this](at::Tensor& t) { comm_.all_reduce_sum(t); };
   scope.attention = computation_.attention;
   scope.recompute = computation_.recompute;

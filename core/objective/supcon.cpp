@@ -49,11 +49,11 @@ Encoders SupConObjective::encoders() {
   Encoders encoders;
   encoders.image = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return unit_rows(features(images, {}), context_.parameters);
+    return unit_rows(features(images, context_.evaluation()), context_.parameters);
   };
   encoders.features = [this](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return features(images, {});
+    return features(images, context_.evaluation());
   };
   return encoders;
 }

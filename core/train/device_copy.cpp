@@ -20,6 +20,7 @@ DeviceCopy::DeviceCopy(at::Device device) : device_(device) {
 
 void DeviceCopy::start(std::vector<Batch>& batches) {
   if (!stream_) return;
+  pinned_.clear();
   const c10::StreamGuard guard(*stream_);
   for (auto& batch : batches) {
     for (at::Tensor* tensor : tensors_of(batch)) {
@@ -41,8 +42,6 @@ void DeviceCopy::finish(const std::vector<Batch>& batches) {
     for (at::Tensor* tensor : tensors_of(batch))
       if (tensor->defined()) tensor->record_stream(current);
   }
-  copied_->synchronize();
-  pinned_.clear();
   copied_.reset();
 }
 

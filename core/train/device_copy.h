@@ -25,7 +25,7 @@ class DeviceCopy {
   at::Device device_;
   std::optional<c10::Stream> stream_;
   std::optional<c10::Event> copied_;
-  std::vector<at::Tensor> pinned_;  ///< until the copies are made
+  std::vector<at::Tensor> pinned_;  ///< until the next copies begin: these are then made
 };
 
 }  // namespace triptych

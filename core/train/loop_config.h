@@ -36,7 +36,9 @@ struct LoopConfig {
           "rows of one optimizer step over all ranks; a multiple of the number of ranks", at_least(1));
     field("micro_batch", c.micro_batch,
           "largest number of rows of one forward; divides global_batch / ranks; 0: the whole local batch", at_least(0));
-    field("precision", c.precision, "fp32; bf16, fp16: fp32 parameters, matrix products in the narrow type, fp16 with a loss scale; fp64: for tests",
+    field("precision", c.precision,
+          "fp32; bf16, fp16: fp32 parameters, matrix products in the narrow type, fp16 with a loss scale; fp64: for "
+          "tests",
           one_of({"fp32", "bf16", "fp16", "fp64"}));
     field("device", c.device, "auto takes GPUs when every local rank gets its own", one_of({"auto", "cpu", "cuda"}));
     field("deterministic", c.deterministic,
@@ -48,15 +50,16 @@ struct LoopConfig {
     field("skip_norm_above", c.skip_norm_above,
           "skip a step whose gradient norm exceeds this many times its running mean; 0: never", at_least(0));
     field("ema", c.ema, "average the weights; evaluations use the average");
-    field("attention", c.attention,
-          "how attention is computed: plain products and softmax, torch's fused kernel, or a fixed rule of device, type "
-          "and tokens, which `triptych doctor` prints",
-          one_of({"auto", "plain", "fused"}));
+    field(
+        "attention", c.attention,
+        "how attention is computed: plain products and softmax, torch's fused kernel, or a fixed rule of device, type "
+        "and tokens, which `triptych doctor` prints",
+        one_of({"auto", "plain", "fused"}));
     field("activation_checkpointing", c.activation_checkpointing,
           "blocks keep their input only and run again in backward: less memory, a third more work, the same gradients");
     field("init_loss_scale", c.init_loss_scale,
           "fp16: first multiplier of the loss; halved after a step that overflows, doubled after 2,000 that do not",
-          positive());
+          at_least(1));
     field("timeout_s", c.timeout_s, "seconds a rank waits for its peers in one collective", positive());
   }
   void validate() const {

@@ -6,18 +6,22 @@
 
 namespace triptych {
 
-/// Judges numbers that are the same on every rank. Halves after a step that overflows, doubles after 2,000 in a row that
-/// do not. At a scale of 1 an overflow is no longer the scale's doing.
+/// Judges numbers that are the same on every rank. Halves after a step that overflows, doubles after 2,000 in a row
+/// that do not. At a scale of 1 an overflow is no longer the scale's doing.
 class LossScaler {
  public:
   enum class Outcome { kFine, kOverflow };
+  /// scale: at least 1.
   explicit LossScaler(double scale) : scale_(scale) {}
 
   double scale() const { return scale_; }
+  std::int64_t overflows() const { return overflows_; }  ///< steps that were refused for it
   Outcome take(bool gradients_finite) {
-    if (!gradients_finite && scale_ > 1) {
-      scale_ = scale_ / 2 > 1 ? scale_ / 2 : 1;
+    if (!gradients_finite) {
       fine_in_a_row_ = 0;
+      if (scale_ == 1) return Outcome::kFine;
+      scale_ = scale_ / 2 > 1 ? scale_ / 2 : 1;
+      ++overflows_;
       return Outcome::kOverflow;
     }
     if (++fine_in_a_row_ < kStepsToDouble) return Outcome::kFine;
@@ -28,6 +32,7 @@ class LossScaler {
   void visit_state(StateVisitor& visitor) {
     visitor.real("scaler.scale", scale_);
     visitor.integer("scaler.fine_in_a_row", fine_in_a_row_);
+    visitor.integer("scaler.overflows", overflows_);
   }
 
   static constexpr std::int64_t kStepsToDouble = 2000;
@@ -35,7 +40,7 @@ class LossScaler {
 
  private:
   double scale_;
-  std::int64_t fine_in_a_row_ = 0;
+  std::int64_t fine_in_a_row_ = 0, overflows_ = 0;
 };
 
 }  // namespace triptych

@@ -12,8 +12,8 @@ namespace triptych {
 ///   cosine:    peak (s + 1) / w while s < w, then final + (peak - final) (1 + cos(pi (s - w) / (T - w))) / 2
 ///   constant:  the same rise, then peak
 ///   unicl:     UniCL's release (timm's scheduler, called after each step): with t = max(0, s - 1) the rise is
-///              first + (peak - first) t / w while t < w; then a cosine over t / T, not over what is left: the rate falls
-///              by a jump where warm-up ends, and everything is one step late
+///              first + (peak - first) t / w while t < w; then a cosine over t / T, not over what is left: the rate
+///              falls by a jump where warm-up ends, and everything is one step late
 ///   tcl:       TCL's release: in the first epoch stairs of 100 steps from first to peak, each one step late; from
 ///              epoch e = 1 on one rate an epoch, final + (peak - final) (1 + cos(pi e / epochs)) / 2
 ///   one_cycle: torch's OneCycleLR: half a cosine from first to peak in w - 1 steps, half a cosine down to final

@@ -53,7 +53,7 @@ AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
     group.parameters.push_back(parameter.tensor);
     group.means.push_back(shards_.own(i) ? at::zeros_like(parameter.tensor) : at::Tensor());
     group.squares.push_back(shards_.own(i) ? at::zeros_like(parameter.tensor) : at::Tensor());
-    group.steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat)));
+    if (!group.step.defined()) group.step = at::zeros({}, parameter.tensor.options().dtype(at::kFloat));
   }
 }
 
@@ -101,16 +101,16 @@ void AdamW::update(double lr, std::optional<double> beta1) {
   const c10::NoGradGuard no_grad;
   ++updates_;
   for (auto& group : groups_) {
-    std::vector<at::Tensor> parameters, gradients, means, squares, steps;
+    std::vector<at::Tensor> parameters, gradients, means, squares;
     for (std::size_t i = 0; i < group.indices.size(); ++i) {
       if (!shards_.own(group.indices[i])) continue;
       parameters.push_back(group.parameters[i]);
       gradients.push_back(group.parameters[i].grad());
       means.push_back(group.means[i]);
       squares.push_back(group.squares[i]);
-      steps.push_back(group.steps[i].fill_(static_cast<double>(updates_)));
     }
     if (parameters.empty()) continue;  // all of the group are other ranks'
+    const std::vector<at::Tensor> steps(parameters.size(), group.step.fill_(static_cast<double>(updates_)));
     at::_fused_adamw_(parameters, gradients, means, squares, {}, steps, lr * group.lr_factor,
                       beta1.value_or(config_.betas[0]), config_.betas[1], group.decays ? config_.weight_decay : 0,
                       config_.eps, /*amsgrad=*/false, /*maximize=*/false);

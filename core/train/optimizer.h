@@ -36,9 +36,9 @@ class AdamW {
   /// Moments by parameter name, and the number of updates. With optimizer.shard only between hold_all or collect and
   /// keep_own.
   void visit_state(StateVisitor& visitor);
-  void hold_all();  ///< room for the moments of every parameter, to be loaded
-  void collect();   ///< the moments of every parameter on rank 0. Collective
-  void keep_own();  ///< drops the moments that are other ranks'
+  void hold_all();                    ///< room for the moments of every parameter, to be loaded
+  void collect();                     ///< the moments of every parameter on rank 0. Collective
+  void keep_own();                    ///< drops the moments that are other ranks'
   std::int64_t moment_bytes() const;  ///< of this rank
 
   /// OpenCLIP's rule: matrices and larger are decayed; vectors, scalars, biases, norms and the logit scale are not.
@@ -51,8 +51,9 @@ class AdamW {
     bool decays = false;
     double lr_factor = 1;
     std::vector<std::string> names;
-    std::vector<std::size_t> indices;  ///< among all parameters
-    std::vector<at::Tensor> parameters, means, squares, steps;  ///< moments may be undefined: another rank's
+    std::vector<std::size_t> indices;                    ///< among all parameters
+    at::Tensor step;                                     ///< number of the update: a scalar that all of them share
+    std::vector<at::Tensor> parameters, means, squares;  ///< moments may be undefined: another rank's
   };
   Group& group_of(bool decays, double lr_factor);
   void each_moment(const std::function<void(at::Tensor& moment, const Group& group, std::size_t i)>& use);

@@ -48,7 +48,7 @@ void OptimizerShards::share_parameters(const std::vector<NamedTensor>& parameter
 at::Tensor OptimizerShards::to_root(const at::Tensor& mine, std::size_t parameter, const at::Tensor& like) const {
   at::Tensor value = own(parameter) ? mine : at::empty_like(like);
   if (owner(parameter) != 0) comm_.broadcast(value, owner(parameter));
-  return comm_.rank() == 0 ? value.cpu() : at::Tensor();
+  return comm_.rank() == 0 && !own(parameter) ? value.cpu() : at::Tensor();
 }
 
 }  // namespace triptych

@@ -18,10 +18,11 @@ Tower tower_of(const std::string& name) {
   return name.starts_with("logit_") || name.starts_with("head.") ? Tower::kNone : Tower::kText;
 }
 
-/// What names the block that a parameter belongs to: "visual.transformer.resblocks.3", "visual.layers.0.blocks.1" (Swin),
-/// "visual.layer2.0" (ResNet), "encoder.layer.5" (BERT). Empty: none.
+/// What names the block that a parameter belongs to: "visual.transformer.resblocks.3", "visual.layers.0.blocks.1"
+/// (Swin), "visual.layer2.0" (ResNet), "encoder.layer.5" (BERT). Empty: none.
 std::string block_of(const std::string& name) {
-  static const std::regex kBlock(R"(^(.*\b(resblocks\.\d+|layers\.\d+\.blocks\.\d+|layer\d+\.\d+|encoder\.layer\.\d+))\.)");
+  static const std::regex kBlock(
+      R"(^(.*\b(resblocks\.\d+|layers\.\d+\.blocks\.\d+|layer\d+\.\d+|encoder\.layer\.\d+))\.)");
   std::smatch found;
   return std::regex_search(name, found, kBlock) ? found[1].str() : "";
 }
@@ -39,8 +40,7 @@ bool is_embedding(const std::string& name) {
 /// to the stage that it ends.
 int layer_of(const std::string& name, const std::vector<std::string>& blocks) {
   const auto block = block_of(name);
-  if (!block.empty())
-    return static_cast<int>(std::find(blocks.begin(), blocks.end(), block) - blocks.begin()) + 1;
+  if (!block.empty()) return static_cast<int>(std::find(blocks.begin(), blocks.end(), block) - blocks.begin()) + 1;
   if (const auto merging = name.find("downsample."); merging != std::string::npos) {
     int last = 0;
     for (std::size_t i = 0; i < blocks.size(); ++i)

@@ -43,7 +43,10 @@ Json metrics_line(const StepReport& report, const Trainer& trainer, RunParts& pa
   if (!parts.device.is_cpu()) line["peak_gpu_mb"] = column(2);
   line["skipped_samples"] = skipped_samples;
   line["skipped_steps"] = trainer.guard().skipped_in_all();
-  if (trainer.loss_scale() != 1) line["loss_scale"] = trainer.loss_scale();
+  if (const auto* scaler = trainer.scaler()) {
+    line["loss_scale"] = scaler->scale();
+    line["overflow_steps"] = scaler->overflows();
+  }
   return line;
 }
 

@@ -55,6 +55,7 @@ void build_model(const TrainConfig& config, const Place& place, bool resumes, Ru
   BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
                        .device = at::kMeta,
                        .parameters = computation_of(config.train).parameters,
+                       .attention = computation_of(config.train).attention,
                        .initial_weights = !resumes};
   const auto shapes = make_objective(config.objective, config.model, parts.facts, context);
   parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank, parts.facts.num_labels);

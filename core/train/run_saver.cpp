@@ -28,14 +28,9 @@ bool RunSaver::failing() {
   return writer_->failures_in_a_row() >= max_failures_;
 }
 
-void RunSaver::finish(const Stage& stage) {
-  const auto failed = [&] {
-    wait();
-    return comm_.sum(static_cast<std::int64_t>(writer_ && writer_->failures_in_a_row() > 0)) > 0;
-  };
-  if (!failed()) return;
-  save(stage);
-  if (failed()) fail();
+bool RunSaver::settled() {
+  wait();
+  return comm_.sum(static_cast<std::int64_t>(writer_ && writer_->failures_in_a_row() > 0)) == 0;
 }
 
 void RunSaver::fail() {

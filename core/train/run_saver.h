@@ -18,9 +18,8 @@ class RunSaver {
   void save(const Stage& stage);
   /// Looks at the save in flight; true, on rank 0, when too many have failed in a row. Does not wait.
   bool failing();
-  /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Throws StorageError on
-  /// all ranks. Collective.
-  void finish(const Stage& stage);
+  /// Waits for the save in flight; whether every byte of it is on the disk. Collective.
+  bool settled();
   /// Throws StorageError on every rank. Collective.
   [[noreturn]] void fail();
   /// Before a run ends in an error: gives the save in flight a last moment.

@@ -28,13 +28,15 @@ struct ScheduleConfig {
           "linear rise: step s (from 0) of w uses lr (s + 1) / w; the published shapes rise from warmup_lr");
     field("warmup_lr", c.warmup_lr, "unicl, tcl, one_cycle: learning rate of the first step", at_least(0));
     field("final_lr", c.final_lr, "learning rate that the last step approaches; constant has none", at_least(0));
-    field("reference_batch", c.reference_batch,
-          "optimizer.lr, warmup_lr and final_lr are meant for this global batch and scale with it; 0: they stand as they "
-          "are",
-          at_least(0));
-    field("beta1", c.beta1,
-          "one_cycle: optimizer.betas' first falls from the second of these to the first while the learning rate "
-          "rises, and rises again");
+    field(
+        "reference_batch", c.reference_batch,
+        "optimizer.lr, warmup_lr and final_lr are meant for this global batch and scale with it; 0: they stand as they "
+        "are",
+        at_least(0));
+    field(
+        "beta1", c.beta1,
+        "one_cycle: in place of optimizer.betas' first; falls from the second of these to the first while the learning "
+        "rate rises, and rises again");
   }
   void validate() const {
     if (!(total.value > 0)) throw FieldError("total", "a run needs at least one step, got " + total.text());
@@ -52,6 +54,7 @@ struct ScheduleConfig {
     for (const double beta : *beta1) {
       if (!(beta >= 0 && beta < 1)) throw FieldError("beta1", "each must be in [0, 1)");
     }
+    if ((*beta1)[0] > (*beta1)[1]) throw FieldError("beta1", "the smaller one comes first");
   }
 };
 

@@ -1,6 +1,6 @@
 // The loop of a run. Everything here that decides something decides it alike on every rank; files are rank 0's.
-#include "core/train/device_copy.h"
 #include "core/train/train_run.h"
+#include "core/train/device_copy.h"
 
 #include <ATen/ATen.h>
 
@@ -54,7 +54,7 @@ class TrainRun {
   void start_logs();
   void start_from_checkpoint();
   // A step and what follows it.
-  void fetch();
+  void fetch(std::int64_t steps_done);
   void one_step();
   void write_step(const StepReport& report, const at::Tensor& global_ids);
   void write_metrics(const StepReport& report);
@@ -62,6 +62,7 @@ class TrainRun {
   void evaluate_if_due();
   void save_if_due();
   void save();
+  void settle();
   SaveJob stage();
   // Decisions.
   struct Boundary {
@@ -133,17 +134,20 @@ bool TrainRun::take_directory() {
 
 /// Rank 0 reads; all ranks receive.
 void TrainRun::start_from_checkpoint() {
-  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kEveryRank);
+  std::optional<Trainer::WholeState> whole;
+  const auto hold = [&] { whole.emplace(*trainer_, Trainer::WholeState::Where::kEveryRank); };
   const auto from = on_root(comm_, [&] {
     if (!resumed_) return std::string();
     check_corpora(resumed_->checkpoint.manifest, hash_text(parts_.corpora->fingerprint()), request_);
     check_head(resumed_->checkpoint.manifest, parts_.facts.class_names, request_);
+    hold();
     load_checkpoint(resumed_->checkpoint.path, state(), model_names_);
     // Only now is it certain that the run goes on from there.
     if (resumed_->own) CheckpointStore(directory_->checkpoints()).supersede_after(resumed_->checkpoint.manifest.step);
     return resumed_->checkpoint.path.string();
   });
   if (from.empty()) return;
+  if (!whole) hold();
   broadcast_state(state(), comm_, 0);
   const bool own = on_root(comm_, [&] { return std::string(resumed_->own ? "own" : "other"); }) == "own";
   // A run that begins with another run's state must not fall back to step 0: its first checkpoint is that state.
@@ -193,7 +197,7 @@ ExitCode TrainRun::run() {
   evaluate_if_due();                            // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
-  fetch();
+  fetch(trainer_->steps_done());
   if (comm_.sum(static_cast<std::int64_t>(no_batch_.has_value())) > 0) throw_no_batch();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {
     one_step();
@@ -202,8 +206,7 @@ ExitCode TrainRun::run() {
     save_if_due();
   }
   if (profile_) profile_->end();
-  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
-  saver_->finish([this] { return stage(); });
+  settle();
   end_progress();
   const auto last = trainer_->steps_done();
   const bool done =
@@ -219,8 +222,8 @@ ExitCode TrainRun::run() {
 }
 
 /// Before the ranks agree on the last step, so that a rank without data is known before the next begins.
-void TrainRun::fetch() {
-  if (trainer_->steps_done() >= parts_.plan.total_steps) return;
+void TrainRun::fetch(std::int64_t steps_done) {
+  if (steps_done >= parts_.plan.total_steps) return;
   const auto begin = Clock::now();
   try {
     upcoming_ = loader_->next();
@@ -241,6 +244,8 @@ void TrainRun::one_step() {
   const bool wants_ids = log_config().step_record || log_config().ledger;
   const auto ids = wants_ids ? comm_.all_gather(sample_ids_of(batches)) : at::Tensor();
   if (profile_) profile_->before_step(trainer_->steps_done() + 1);
+  const bool ahead = !parts_.device.is_cpu();  // the next rows travel to the GPU while it computes
+  if (ahead) fetch(trainer_->steps_done() + 1);
   const auto report = trainer_->step(std::move(batches));
   interval_.step_s += report.seconds;
   ++interval_.steps;
@@ -251,7 +256,7 @@ void TrainRun::one_step() {
     log_info(text);
   }
   if (profile_) profile_->before_step(report.step + 1);
-  fetch();
+  if (!ahead) fetch(trainer_->steps_done());
   const auto boundary = agree_on(!met.empty());
   note_bad_records(met, boundary.bad_records);
   write_step(report, ids);
@@ -300,7 +305,7 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& global_ids
     const bool spike = report.verdict == Verdict::kSpike, overflow = report.verdict == Verdict::kOverflow;
     log_warning("step " + std::to_string(report.step) + " skipped: loss " + number_text(report.loss) +
                 ", gradient norm " + number_text(report.grad_norm) + (spike ? " is a spike" : " not finite") +
-                (overflow ? " in fp16, loss scale lowered to " + number_text(trainer_->loss_scale()) : ""));
+                (overflow ? " in fp16, loss scale lowered to " + number_text(trainer_->scaler()->scale()) : ""));
   }
   const bool due = log_config().every.due(report.step, parts_.plan.geometry);
   if (due || report.step == parts_.plan.total_steps) {
@@ -383,6 +388,13 @@ void TrainRun::save() {
   save_due_ = false;
   const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
   saver_->save([this] { return stage(); });
+}
+
+/// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.
+void TrainRun::settle() {
+  if (saver_->settled()) return;
+  save();
+  if (!saver_->settled()) saver_->fail();
 }
 
 /// Rank 0 alone: every rank holds the same state.

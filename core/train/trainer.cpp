@@ -19,8 +19,8 @@ std::vector<std::string> names_of(const std::vector<NamedTensor>& parameters) {
   return names;
 }
 
-/// Freezes what the configuration says; what is left, with the rules of each. Frozen parameters come from rank 0, as
-/// the others do. Collective.
+/// Freezes what the configuration says; what is left, with the rules of each. Frozen parameters and buffers come from
+/// rank 0, as the others do. Collective.
 std::pair<std::vector<NamedTensor>, std::vector<double>> parameters_to_train(const OptimizerConfig& config,
                                                                              Objective& objective, Collectives& comm) {
   const auto all = objective.module().parameters();
@@ -37,6 +37,7 @@ std::pair<std::vector<NamedTensor>, std::vector<double>> parameters_to_train(con
     trained.push_back(all[i]);
     lr_factors.push_back(rules[i].lr_factor);
   }
+  for (auto& [name, buffer] : objective.module().buffers()) comm.broadcast(buffer, 0);
   return {trained, lr_factors};
 }
 
@@ -98,7 +99,7 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   report.first_position = samples_seen_;
   report.lr = schedule_.at(steps_done_);
   Computation computation = computation_of(config_.train);
-  computation.loss_scale = loss_scale();
+  if (scaler_) computation.loss_scale = scaler_->scale();
   StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), computation, comm_, &sync_);
   sync_.zero_grad();
   sync_.before_forward();
@@ -128,8 +129,10 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
 Verdict Trainer::judge(const StepReport& report) {
   bool finite = true;
   for (const double loss : report.loss_by_rank) finite = finite && std::isfinite(loss);
-  if (scaler_ && finite && scaler_->take(std::isfinite(report.grad_norm)) == LossScaler::Outcome::kOverflow)
-    return Verdict::kOverflow;
+  if (scaler_) {
+    const bool overflow = scaler_->take(finite && std::isfinite(report.grad_norm)) == LossScaler::Outcome::kOverflow;
+    if (overflow && finite) return Verdict::kOverflow;
+  }
   return guard_.judge(finite, report.grad_norm);
 }
 

@@ -39,8 +39,9 @@ class Trainer {
   /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
 
-  /// `micro_batches`: this rank's rows of the global batch at samples_seen(), on the model's device. Throws NotFiniteError on every rank
-  /// alike, naming step and samples, when too many steps in a row were refused. Collective.
+  /// `micro_batches`: this rank's rows of the global batch at samples_seen(), on the model's device. Throws
+  /// NotFiniteError on every rank alike, naming step and samples, when too many steps in a row were refused.
+  /// Collective.
   StepReport step(std::vector<Batch> micro_batches);
 
   /// Throws NotFiniteError, on every rank alike, if a weight is not finite: an update may do that although its gradient
@@ -50,8 +51,8 @@ class Trainer {
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t samples_seen() const { return samples_seen_; }  ///< position of the next global batch
   const StepGuard& guard() const { return guard_; }
-  /// What the loss is multiplied by before it is differentiated; 1 but in fp16.
-  double loss_scale() const { return scaler_ ? scaler_->scale() : 1; }
+  /// Null but in fp16.
+  const LossScaler* scaler() const { return scaler_ ? &*scaler_ : nullptr; }
   /// Null without train.ema.
   WeightEma* ema() { return ema_ ? &*ema_ : nullptr; }
   /// All that the next steps depend on: objective, optimizer, guard, counters. While a WholeState lives.

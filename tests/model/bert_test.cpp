@@ -26,9 +26,9 @@ BertConfig tiny_bert(double dropout = 0) {
 TEST(Bert, HuggingFacesFileIsGolden) {
   const Golden golden("hf_bert_small");
   Bert tower(tiny_bert(), 5, Initializer(1));
-  load_initial_weights(tower, {.whole = "",
-                               .image = "",
-                               .text = source_path("tests/golden/checkpoints/hf_bert_small/model.safetensors")});
+  load_initial_weights(
+      tower,
+      {.whole = "", .image = "", .text = source_path("tests/golden/checkpoints/hf_bert_small/model.safetensors")});
   const at::Tensor tokens = golden["in.input_ids"];
   const at::Tensor real = golden["in.attention_mask"].to(at::kBool);
   const auto states = tower.states(tokens, {});
@@ -70,9 +70,7 @@ TEST(Bert, PaddingChangesNothingAndRowsComeOutInTheirOrder) {
 TEST(Bert, DropoutIsKeyedAndActsWhileTrainingOnly) {
   Bert tower(tiny_bert(0.3), 5, Initializer(2));
   const at::Tensor tokens = at::randint(3, 90, {4, 10}, at::kLong);
-  const auto with = [&](std::uint64_t key) {
-    return tower.forward(tokens, {.draws = keyed_generator(key, at::kCPU)});
-  };
+  const auto with = [&](std::uint64_t key) { return tower.forward(tokens, {.draws = keyed_generator(key, at::kCPU)}); };
   EXPECT_TRUE(at::equal(with(1), with(1)));
   EXPECT_GT(difference(with(1), with(2)), 1e-3);
   EXPECT_THROW(tower.forward(tokens), c10::Error);  // no draws

@@ -14,9 +14,8 @@ TEST(ForeignNames, OwnNamesStay) {
 }
 
 TEST(ForeignNames, TimmsVit) {
-  const auto names =
-      foreign_names({"cls_token", "pos_embed", "patch_embed.proj.bias", "blocks.0.attn.qkv.weight",
-                     "blocks.11.mlp.fc2.bias", "blocks.3.norm1.weight", "norm.bias", "head.weight"});
+  const auto names = foreign_names({"cls_token", "pos_embed", "patch_embed.proj.bias", "blocks.0.attn.qkv.weight",
+                                    "blocks.11.mlp.fc2.bias", "blocks.3.norm1.weight", "norm.bias", "head.weight"});
   EXPECT_EQ(names.library, "timm's ViT");
   EXPECT_TRUE(names.backbone);
   const std::map<std::string, std::string> expected = {

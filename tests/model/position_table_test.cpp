@@ -14,8 +14,9 @@ namespace {
 
 TEST(PositionTable, BothPublishedWaysAreGolden) {
   const Golden golden("timm_vit_tiny");
-  const std::vector<std::pair<std::string, std::int64_t>> cases = {
-      {"4x4_to_6x6", 6}, {"4x4_to_8x8", 8}, {"4x4_to_3x3", 3}, {"7x7_to_8x8", 8}, {"7x7_to_12x12", 12}, {"7x7_to_5x5", 5}};
+  const std::vector<std::pair<std::string, std::int64_t>> cases = {{"4x4_to_6x6", 6},    {"4x4_to_8x8", 8},
+                                                                   {"4x4_to_3x3", 3},    {"7x7_to_8x8", 8},
+                                                                   {"7x7_to_12x12", 12}, {"7x7_to_5x5", 5}};
   for (const auto& [name, grid] : cases) {
     const at::Tensor table = golden["pos.table_" + name.substr(0, 3)][0];
     const auto resampled = [&](TableResampling how) { return resampled_positions(table, 1, grid, how); };

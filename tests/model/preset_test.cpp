@@ -23,9 +23,9 @@ ModelConfig preset(const std::string& name, const std::vector<std::string>& chan
 }
 
 TEST(Presets, HaveTheKnownNumbersOfParameters) {
-  // In millions. ViTs: OpenCLIP's documentation. Swin: the published image towers (27.52, 48.84, 86.74 and 195.00 without
-  // classifiers), the projection, UniCL's text tower of 63.17 and its projection. ResNets: torchvision's without
-  // classifiers, the pool, CLIP's text tower. BERT-base without its pooler is 108.89.
+  // In millions. ViTs: OpenCLIP's documentation. Swin: the published image towers (27.52, 48.84, 86.74 and 195.00
+  // without classifiers), the projection, UniCL's text tower of 63.17 and its projection. ResNets: torchvision's
+  // without classifiers, the pool, CLIP's text tower. BERT-base without its pooler is 108.89.
   const std::vector<std::pair<std::string, double>> known = {
       {"vit_b32", 151.28},     {"vit_b16", 149.62},      {"vit_l14", 427.62},      {"vit_h14", 986.11},
       {"unicl_swin_t", 91.34}, {"unicl_swin_s", 112.66}, {"unicl_swin_b", 150.70}, {"unicl_swin_l", 259.21},
@@ -66,12 +66,14 @@ TEST(Presets, ContradictionsAreRefusedByTheirKey) {
   EXPECT_NE(refusal({"model.init_from.whole=a", "model.init_from.image=b"}).find("model.init_from.whole"),
             std::string::npos);
   EXPECT_EQ(refusal({"model.image.heads=4"}), "(accepted)");
-  const std::string swin = "model.image={type: swin, image_size: 64, patch_size: 4, window: 4, depths: [2, 2], heads: [3, 6]";
+  const std::string swin =
+      "model.image={type: swin, image_size: 64, patch_size: 4, window: 4, depths: [2, 2], heads: [3, 6]";
   EXPECT_EQ(refusal({swin + "}"}), "(accepted)");
   EXPECT_NE(refusal({swin + ", width: 64}"}).find("model.image.heads: 3 does not divide the 64 channels of stage 1"),
             std::string::npos);
-  EXPECT_NE(refusal({"model.image={type: swin, image_size: 64, window: 7}"}).find("model.image.window: 7 does not divide"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal({"model.image={type: swin, image_size: 64, window: 7}"}).find("model.image.window: 7 does not divide"),
+      std::string::npos);
   EXPECT_NE(refusal({"model.image={type: swin, depths: [2, 2]}"}).find("model.image.heads"), std::string::npos);
   EXPECT_NE(refusal({"model.image={type: resnet, depths: [2]}"}).find("model.image.depths"), std::string::npos);
   EXPECT_NE(refusal({"model.text={type: bert, context: 600}"}).find("model.text.context"), std::string::npos);

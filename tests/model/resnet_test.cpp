@@ -69,7 +69,8 @@ TEST(ResNet, AgreesWithPlainOperationsAndAveragePool) {
   }
   (expected * weights).sum().backward();
   for (const auto& [name, tensor] : p)
-    EXPECT_LT(difference(gradients[name], tensor.grad()), 1e-9 * std::max(1.0, tensor.grad().abs().max().item<double>()))
+    EXPECT_LT(difference(gradients[name], tensor.grad()),
+              1e-9 * std::max(1.0, tensor.grad().abs().max().item<double>()))
         << name;
 }
 
@@ -100,7 +101,7 @@ TEST(ResNet, NumbersOfParametersArePublished) {
     config.depths = std::move(depths);
     return ResNet(config, std::nullopt, Initializer(1, "", at::kMeta)).parameter_count();
   };
-  EXPECT_EQ(parameters({3, 4, 6, 3}), 25'557'032 - 2'049'000);   // without the classifier of 1,000 classes
+  EXPECT_EQ(parameters({3, 4, 6, 3}), 25'557'032 - 2'049'000);  // without the classifier of 1,000 classes
   EXPECT_EQ(parameters({3, 4, 23, 3}), 44'549'160 - 2'049'000);
 }
 

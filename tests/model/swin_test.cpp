@@ -77,8 +77,7 @@ TEST(Swin, TimmsFileIsGolden) {
   ImageOnly model(tower);
   const at::Tensor projection = tower.parameters()[0].tensor.detach().clone();
   load_initial_weights(
-      model,
-      {.whole = "", .image = source_path("tests/golden/checkpoints/timm_swin_tiny.safetensors"), .text = ""});
+      model, {.whole = "", .image = source_path("tests/golden/checkpoints/timm_swin_tiny.safetensors"), .text = ""});
   EXPECT_TRUE(at::equal(projection, tower.parameters()[0].tensor));  // a backbone has none
   EXPECT_LT(difference(tower.features(golden["in.image"], {}), golden["out.pooled"]),
             10 * noise_of("timm_swin_tiny")["out.pooled"].get<double>());

@@ -8,6 +8,7 @@
 #include "core/model/causal_transformer.h"
 #include "core/model/image_preprocess.h"
 #include "core/model/vit.h"
+#include "core/module/autocast.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
@@ -115,6 +116,28 @@ TEST(CausalTransformer, RowsOfAllLengthsComeOutInTheirOrder) {
   EXPECT_LT(difference(together, at::cat(alone)), 1e-13);
   // A sum over 100 rows in another order: the bound follows the largest entry (about 700, whose ulp is 1.1e-13).
   EXPECT_LT(difference(gradient, tower.parameters()[0].tensor.grad()), 1e-14 * gradient.abs().max().item<double>());
+}
+
+/// Groups must not add their gradients in bfloat16.
+TEST(CausalTransformer, GroupsMeetInFullPrecision) {
+  const at::Tensor tokens = at::randint(1, 29, {96, 9}, at::kLong);
+  const auto gradient = [&](bool narrow, std::int64_t group) {
+    auto config = small_text();
+    config.length_groups = group;
+    CausalTransformer tower(config, 5, Initializer(2));
+    at::Tensor out;
+    {
+      const AutocastScope autocast(at::kCPU, at::kFloat, narrow ? at::kBFloat16 : at::kFloat);
+      out = tower.forward(tokens);
+    }
+    (out * draw({3}, out.sizes())).sum().backward();
+    for (const auto& [name, tensor] : tower.parameters())
+      if (name == "transformer.resblocks.0.mlp.c_fc.weight") return tensor.grad().clone();
+    return at::Tensor();
+  };
+  const at::Tensor exact = gradient(false, 96);
+  const double one_group = difference(gradient(true, 96), exact), many = difference(gradient(true, 2), exact);
+  EXPECT_LT(many, 1.5 * one_group);
 }
 
 TEST(CausalTransformer, RefusesAnotherContext) {

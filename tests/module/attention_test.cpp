@@ -19,8 +19,8 @@ at::Tensor plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, 
 
 TEST(Attention, PathsAgreeWithTheFormula) {
   const at::Tensor q = draw({1}, {2, 3, 7, 4}), k = draw({2}, {2, 3, 7, 4}), v = draw({3}, {2, 3, 7, 4});
-  for (const auto& form : {AttentionForm{}, AttentionForm{.causal = true},
-                           AttentionForm{.causal = false, .bias = draw({4}, {3, 7, 7})}}) {
+  for (const auto& form :
+       {AttentionForm{}, AttentionForm{.causal = true}, AttentionForm{.causal = false, .bias = draw({4}, {3, 7, 7})}}) {
     for (const auto path : {AttentionPath::kRule, AttentionPath::kPlain, AttentionPath::kFused}) {
       const std::vector<at::Tensor> ours = {leaf(q), leaf(k), leaf(v)}, theirs = {leaf(q), leaf(k), leaf(v)};
       const at::Tensor a = attend(ours[0], ours[1], ours[2], form, {.attention = path});
@@ -37,7 +37,7 @@ TEST(Attention, ALearntBiasGetsItsGradientOnEveryPath) {
   const at::Tensor q = draw({1}, {2, 5, 3, 7, 4}), k = draw({2}, {2, 5, 3, 7, 4}), v = draw({3}, {2, 5, 3, 7, 4});
   for (const auto path : {AttentionPath::kRule, AttentionPath::kPlain, AttentionPath::kFused}) {
     const at::Tensor ours = leaf(draw({4}, {1, 3, 7, 7})), theirs = leaf(ours);
-    attend(q, k, v, {.bias = ours}, {.attention = path}).square().sum().backward();
+    attend(q, k, v, {.bias = ours, .learnt_bias = true}, {.attention = path}).square().sum().backward();
     plain(q, k, v, {.bias = theirs}).square().sum().backward();
     EXPECT_LT(difference(ours.grad(), theirs.grad()), 1e-12);
   }

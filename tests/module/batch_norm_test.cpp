@@ -51,6 +51,7 @@ TEST(BatchNorm, OfAnyNumberOfRanksIsThatOfTheWholeBatch) {
       BatchNorm norm(5, false);
       fill(norm);
       ForwardScope scope;
+      scope.ranks = size;
       if (size > 1) scope.sum_over_ranks = [&](at::Tensor& t) { comm.all_reduce_sum(t); };
       const at::Tensor own = leaf(x_B.narrow(0, first, b));
       const at::Tensor y = norm.forward(own, scope);
@@ -107,6 +108,19 @@ TEST(BatchNorm, RunningAveragesMoveOnceAStep) {
   norm.forward(first, {});
   norm.end_step(true);
   EXPECT_EQ(state["num_batches_tracked"].item<std::int64_t>(), 1);
+}
+
+TEST(BatchNorm, OfAFrozenTowerDoesNotMove) {
+  BatchNorm norm(5, /*frozen=*/false);
+  fill(norm);
+  norm.requires_grad(false);
+  auto state = state_of(norm);
+  const at::Tensor x = draw({1}, {4, 5, 3, 2});
+  const at::Tensor trained = norm.forward(x, {});
+  norm.end_step(true);
+  EXPECT_EQ(state["running_mean"].abs().max().item<double>(), 0);
+  norm.set_training(false);
+  EXPECT_TRUE(at::equal(trained, norm.forward(x, {})));
 }
 
 TEST(BatchNorm, FrozenUsesItsRunningAverages) {

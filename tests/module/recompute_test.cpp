@@ -76,9 +76,10 @@ TEST(Recompute, AFrozenParameterStaysWithoutGradient) {
   block.in.requires_grad(false);
   const at::Tensor x = draw({3}, {4, 8}).to(at::kFloat).set_requires_grad(true);
   const ForwardScope scope{.draws = keyed_generator(11, at::kCPU), .recompute = true};
-  recomputed(block, {x}, scope, [&](const auto& inputs, const ForwardScope& inner) {
-    return block.forward(inputs[0], inner);
-  }).sum().backward();
+  recomputed(block, {x}, scope,
+             [&](const auto& inputs, const ForwardScope& inner) { return block.forward(inputs[0], inner); })
+      .sum()
+      .backward();
   EXPECT_FALSE(block.in.parameters()[0].tensor.grad().defined());
   EXPECT_TRUE(block.out.parameters()[0].tensor.grad().defined());
 }

@@ -69,8 +69,7 @@ StepResult plain(const ModelConfig& config, const Batch& batch, const std::vecto
   const at::Tensor image = at::cat(images).index_select(0, at::cat(groups).argsort());
   const bool by_label = std::holds_alternative<LabelEmbeddingConfig>(config.text);
   const at::Tensor text = unit(model.text().forward(by_label ? batch.labels.unsqueeze(1) : batch.tokens.flatten(0, 1)));
-  const at::Tensor loss =
-      plain_unicl(image, text, batch.labels, model.logit_scale().exp(), true, true, at::Tensor());
+  const at::Tensor loss = plain_unicl(image, text, batch.labels, model.logit_scale().exp(), true, true, at::Tensor());
   loss.backward();
   return {loss.item<double>(), gradients_of(model), 0};
 }
@@ -176,8 +175,8 @@ TEST(TowersStep, CachedStepsReplayDropoutOfTheTextTower) {
     texts.push_back(unit(model.text().forward(batch.tokens.flatten(0, 1).narrow(0, first, 3), {.draws = draws})));
   }
   const at::Tensor image = unit(model.visual().project(model.visual().features(pixels_of(batch, whole()[0]), {})));
-  const at::Tensor loss = plain_unicl(image, at::cat(texts), batch.labels, model.logit_scale().exp(), true, true,
-                                      at::Tensor());
+  const at::Tensor loss =
+      plain_unicl(image, at::cat(texts), batch.labels, model.logit_scale().exp(), true, true, at::Tensor());
   loss.backward();
   for (const int size : {1, 2})
     expect_step(step_on_ranks(size, 3, UniclConfig{}, config, batch), {loss.item<double>(), gradients_of(model), 0});

@@ -166,6 +166,7 @@ TEST(LossScaler, HalvesAtOverflowsAndDoublesAfterThem) {
   EXPECT_EQ(scaler.scale(), 4);
   EXPECT_EQ(scaler.take(false), LossScaler::Outcome::kOverflow);
   EXPECT_EQ(scaler.take(false), LossScaler::Outcome::kOverflow);
+  EXPECT_EQ(scaler.overflows(), 3);
   EXPECT_EQ(scaler.take(false), LossScaler::Outcome::kFine);  // at 1 it is not the scale's doing: the guard judges
 }
 

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "core/objective/objective_table.h"
-#include "core/train/trainer.h"
 #include "core/train/train_config_file.h"
+#include "core/train/trainer.h"
 #include "tests/support/paths.h"
 
 namespace triptych {
@@ -32,9 +32,11 @@ TEST(Recipes, ReadAndBuild) {
     CorpusFacts facts;
     facts.num_labels = 10;
     facts.class_names.resize(10, "a class");
-    const auto objective = make_objective(
-        config.objective, config.model, facts,
-        {.seed = 1, .device = at::kMeta, .parameters = computation_of(config.train).parameters, .initial_weights = false});
+    const auto objective = make_objective(config.objective, config.model, facts,
+                                          {.seed = 1,
+                                           .device = at::kMeta,
+                                           .parameters = computation_of(config.train).parameters,
+                                           .initial_weights = false});
     EXPECT_GT(objective->module().parameter_count(), 1000);
     plan_steps(config, 1, 1'000'000);
     plan_steps(config, 8, 1'000'000);
