@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <limits>
 
+#include "core/base/clock.h"
 #include "core/module/attention.h"
 #include "core/module/keyed_random.h"
 
@@ -15,7 +15,6 @@ namespace triptych {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kHeads = 8, kHeadWidth = 64, kTokensInAll = 4096;
 constexpr std::array<std::int64_t, 10> kTokens = {16, 32, 50, 77, 96, 128, 160, 197, 256, 512};
@@ -31,7 +30,7 @@ struct Case {
     out.backward(at::ones_like(out));
     query.mutable_grad() = key.mutable_grad() = value.mutable_grad() = at::Tensor();
     if (!device.is_cpu()) out.sum().item<float>();  // waits for the device
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    const double seconds = seconds_since(begin);
     auto& best = path == AttentionPath::kPlain ? plain_s : fused_s;
     best = std::min(best, seconds);
   }
@@ -58,7 +57,7 @@ Json bench_attention(at::Device device, double seconds) {
       Case one = make_case(device, dtype, tokens);
       const auto begin = Clock::now();
       int rounds = 0;
-      while (rounds++ < 2 || std::chrono::duration<double>(Clock::now() - begin).count() < each) {
+      while (rounds++ < 2 || seconds_since(begin) < each) {
         one.run(AttentionPath::kPlain, device);
         one.run(AttentionPath::kFused, device);
       }

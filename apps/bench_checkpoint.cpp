@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "apps/bench_trainer.h"
 #include "apps/scratch_folder.h"
@@ -27,9 +26,7 @@ nlohmann::ordered_json bench_checkpoint(const TrainConfig& config, double second
   BenchTrainer bench(config, "", launch);
   auto& trainer = bench.trainer();
   bench.step();  // moments that are not 0
-  std::set<std::string> model_names;
-  for (const auto& list : {bench.objective().module().parameters(), bench.objective().module().buffers()})
-    for (const auto& item : list) model_names.insert(item.name);
+  const auto model_names = names_of_model(bench.objective().module());
   const VisitState visit = [&](StateVisitor& visitor) { trainer.visit_state(visitor); };
   const ScratchFolder scratch;
   const CheckpointStore store(scratch.path());

@@ -10,6 +10,7 @@
 #include "apps/bench_inputs.h"
 #include "apps/bench_trainer.h"
 #include "core/base/clock.h"
+#include "core/objective/objective_table.h"
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
 #include "losses/clip.h"
@@ -65,7 +66,6 @@ struct LossWork {
   at::Tensor embeddings(const std::string& name, std::int64_t count) const {
     return inputs.embeddings(name, count, config.model.embed_dim);
   }
-  static Exchange exchange_of(const std::string& text) { return text == "ring" ? Exchange::kRing : Exchange::kGather; }
   static at::Tensor differentiated(const LossOutput& loss) {
     loss.total.backward();
     return loss.total.detach();
@@ -77,11 +77,8 @@ struct LossWork {
   }
   Work operator()(const UniclConfig& c) {
     const auto labels = inputs.labels(rows).to(device);
-    const auto directions = c.directions == "rows"      ? UniclDirections::kRows
-                            : c.directions == "columns" ? UniclDirections::kColumns
-                                                        : UniclDirections::kBoth;
-    return pair([labels, directions, type = products(), exchange = exchange_of(c.exchange), &group = comm](
-                    const auto& u, const auto& v, const auto& scale) {
+    return pair([labels, directions = directions_of(c), type = products(), exchange = exchange_of(c.exchange),
+                 &group = comm](const auto& u, const auto& v, const auto& scale) {
       return unicl_loss(u, v, labels, scale, group, directions, type, exchange);
     });
   }

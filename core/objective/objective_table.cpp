@@ -10,7 +10,6 @@
 #include "core/objective/supcon.h"
 #include "losses/clip.h"
 #include "losses/siglip.h"
-#include "losses/unicl.h"
 
 namespace triptych {
 namespace {
@@ -21,23 +20,13 @@ struct Parts {
   const BuildContext& context;
 };
 
-Exchange exchange_of(const std::string& text) {
-  return text == "ring" ? Exchange::kRing : Exchange::kGather;
-}
-
-UniclDirections directions_of(const std::string& text) {
-  if (text == "rows") return UniclDirections::kRows;
-  if (text == "columns") return UniclDirections::kColumns;
-  return UniclDirections::kBoth;
-}
-
 std::unique_ptr<ContrastiveObjective> contrastive(const Parts& parts, const LogitConfig& logits, PairLoss loss) {
   return std::make_unique<ContrastiveObjective>(parts.model, parts.facts, parts.context, logits, std::move(loss));
 }
 
 std::unique_ptr<Objective> make(const UniclConfig& config, const Parts& parts) {
   auto objective = contrastive(parts, {.clamp_scale = config.clamp_scale},
-                               [directions = directions_of(config.directions), exchange = exchange_of(config.exchange)](
+                               [directions = directions_of(config), exchange = exchange_of(config.exchange)](
                                    const PairRows& rows, Collectives& comm) {
                                  return unicl_loss(rows.image_bd, rows.text_kd, rows.labels, rows.scale, comm,
                                                    directions, rows.products, exchange);
@@ -76,6 +65,16 @@ std::unique_ptr<Objective> make(const SupConConfig& config, const Parts& parts) 
 }
 
 }  // namespace
+
+Exchange exchange_of(const std::string& exchange) {
+  return exchange == "ring" ? Exchange::kRing : Exchange::kGather;
+}
+
+UniclDirections directions_of(const UniclConfig& config) {
+  if (config.directions == "rows") return UniclDirections::kRows;
+  if (config.directions == "columns") return UniclDirections::kColumns;
+  return UniclDirections::kBoth;
+}
 
 std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const ModelConfig& model,
                                           const CorpusFacts& facts, const BuildContext& context) {

@@ -16,7 +16,7 @@ namespace triptych {
 class DeviceCopy {
  public:
   explicit DeviceCopy(at::Device device);
-  /// Replaces pictures, tokens and labels by their copies, which are still on their way.
+  /// Replaces all that a step computes on by copies, which are still on their way.
   void start(std::vector<Batch>& batches);
   /// Before the copies are used: the current stream waits for them.
   void finish(const std::vector<Batch>& batches);

@@ -77,10 +77,8 @@ void check_head(const Manifest& manifest, const std::vector<std::string>& class_
   if (class_names_hash(class_names) == manifest.class_names_xxh64) return;
   throw ConfigError(
       "the classes are not those of the checkpoint, or stand in another order, so that the outputs of the head (or the "
-      "rows of the "
-      "label embedding) would mean something else. Put the class lists back (classes.json in the run directory holds "
-      "them), or start a new run "
-      "with model.init_from");
+      "rows of the label embedding) would mean something else. Put the class lists back (classes.json in the run "
+      "directory holds them), or start a new run with model.init_from");
 }
 
 void check_corpora(const Manifest& manifest, const std::string& fingerprint, const TrainRequest& request) {

@@ -156,6 +156,13 @@ class Broadcast : public StateVisitor {
 
 }  // namespace
 
+std::set<std::string> names_of_model(const Module& module) {
+  std::set<std::string> names;
+  for (const auto& list : {module.parameters(), module.buffers()})
+    for (const auto& item : list) names.insert(item.name);
+  return names;
+}
+
 StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names) {
   const c10::NoGradGuard no_grad;
   StateSnapshot snapshot;

@@ -16,6 +16,9 @@ namespace triptych {
 /// Walks all state of a run with a visitor; the same list for saving, loading, sending and hashing.
 using VisitState = std::function<void(StateVisitor&)>;
 
+/// Of all parameters and buffers: what belongs to the model part of a snapshot.
+std::set<std::string> names_of_model(const Module& module);
+
 struct StateSnapshot {
   std::vector<NamedTensor> model;  ///< parameters and buffers of the module: model.safetensors
   std::vector<NamedTensor> state;  ///< the rest. Integers are int64 scalars, reals float64 scalars, texts uint8 vectors

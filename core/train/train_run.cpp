@@ -34,13 +34,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-std::set<std::string> names_of_model(Module& module) {
-  std::set<std::string> names;
-  for (const auto& parameter : module.parameters()) names.insert(parameter.name);
-  for (const auto& buffer : module.buffers()) names.insert(buffer.name);
-  return names;
-}
-
 class TrainRun {
  public:
   TrainRun(const TrainRequest& request, const Place& place, Collectives& comm);

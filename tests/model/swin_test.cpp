@@ -83,14 +83,13 @@ TEST(Swin, TimmsFileIsGolden) {
             10 * noise_of("timm_swin_tiny")["out.pooled"].get<double>());
 }
 
-TEST(Swin, ShiftAndMaskMatter) {
-  // A pixel in a corner must reach its neighbours across window borders, but not the opposite corner, in one stage.
+TEST(Swin, RefusesOtherPicturesAndAProjectionThatItLacks) {
   SwinConfig config = tiny_swin();
   config.depths = {2};
   config.heads = {2};
   SwinTransformer tower(config, std::nullopt, Initializer(3));
   tower.to(at::kCPU, at::kDouble);
-  const at::Tensor pixels = draw({1}, {1, 3, 32, 32}).set_requires_grad(true);
+  const at::Tensor pixels = draw({1}, {1, 3, 32, 32});
   const at::Tensor features = tower.features(pixels, {});
   EXPECT_EQ(features.sizes(), (std::vector<std::int64_t>{1, 16}));
   EXPECT_THROW(tower.project(features), c10::Error);
@@ -106,7 +105,6 @@ TEST(Swin, DropPathActsWhileTrainingOnlyAndTheNumbersOfParametersArePublished) {
   EXPECT_TRUE(at::equal(with(1), with(1)));
   EXPECT_GT(difference(with(1), with(2)), 1e-4);
   tower.set_training(false);
-  EXPECT_GT(difference(with(1), SwinTransformer(tiny_swin(), std::nullopt, Initializer(4)).features(pixels, {})), -1);
   EXPECT_TRUE(at::equal(with(1), SwinTransformer(tiny_swin(), std::nullopt, Initializer(4)).features(pixels, {})));
 
   // Swin-T and Swin-B without heads, as published.
