@@ -55,7 +55,7 @@ Moments moments_over_ranks(const at::Tensor& x, const SumOverRanks& sum) {
   const auto [variance, mean] = at::var_mean(x, {0, 2, 3}, /*correction=*/0);
   at::Tensor ranks = at::ones({1}, mean.options());
   sum(ranks);
-  const double size = ranks.item<double>();
+  const double size = ranks.is_meta() ? 1 : ranks.item<double>();  // shapes alone: any number does
   const at::Tensor of_all = rank_sum(mean, sum) / size;
   const at::Tensor within_and_between = rank_sum(variance + (mean - of_all).square(), sum) / size;
   const double mine = static_cast<double>(x.numel()) / static_cast<double>(x.size(1));
