@@ -5,6 +5,7 @@
 #include <ATen/ExpandUtils.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <tuple>
@@ -51,14 +52,19 @@ Triple batch_norm_backward(const at::Tensor&, const at::Tensor& x, const Optiona
   return {like(x, wanted[0]), like(weight, wanted[1]), like(weight, wanted[2])};
 }
 
+/// A list of one number stands for both dimensions.
+std::int64_t along(at::IntArrayRef numbers, std::size_t dim) {
+  return numbers[std::min(dim, numbers.size() - 1)];
+}
+
 at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor&, at::IntArrayRef stride,
                        at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed, at::IntArrayRef,
                        std::int64_t) {
   TORCH_CHECK(!transposed && x.dim() == 4, "shapes of plain convolutions of pictures only");
   std::vector<std::int64_t> sizes = {x.size(0), weight.size(0)};
   for (std::size_t i = 0; i < 2; ++i) {
-    const auto reach = dilation[i] * (weight.size(static_cast<std::int64_t>(i) + 2) - 1) + 1;
-    sizes.push_back((x.size(static_cast<std::int64_t>(i) + 2) + 2 * padding[i] - reach) / stride[i] + 1);
+    const auto dim = static_cast<std::int64_t>(i) + 2, reach = along(dilation, i) * (weight.size(dim) - 1) + 1;
+    sizes.push_back((x.size(dim) + 2 * along(padding, i) - reach) / along(stride, i) + 1);
   }
   return at::empty(sizes, x.options().memory_format(x.suggest_memory_format()));
 }
@@ -90,9 +96,18 @@ Pair var_mean(const at::Tensor& x, at::OptionalIntArrayRef dims, const std::opti
   return {at::empty_like(mean), mean};
 }
 
+at::Tensor relu(const at::Tensor& x) {
+  return at::empty_like(x);
+}
+
 at::Tensor where(const at::Tensor& condition, const at::Tensor& x, const at::Tensor& y) {
   const auto sizes = at::infer_size(at::infer_size(condition.sizes(), x.sizes()), y.sizes());
   return at::empty(sizes, x.options().dtype(at::result_type(x, y)));
+}
+
+at::Tensor& where_out(const at::Tensor& condition, const at::Tensor& x, const at::Tensor& y, at::Tensor& out) {
+  out.resize_(at::infer_size(at::infer_size(condition.sizes(), x.sizes()), y.sizes()));
+  return out;
 }
 
 at::Tensor& bernoulli_(at::Tensor& x, double, std::optional<at::Generator>) {
@@ -128,7 +143,9 @@ torch::Library registered() {
   library.impl("embedding_dense_backward", &embedding_dense_backward);
   library.impl("roll", &roll);
   library.impl("var_mean.correction", &var_mean);
+  library.impl("relu", &relu);
   library.impl("where.self", &where);
+  library.impl("where.self_out", &where_out);
   library.impl("bernoulli_.float", &bernoulli_);
   library.impl("_scaled_dot_product_flash_attention_for_cpu", &fused_attention);
   library.impl("_scaled_dot_product_flash_attention_for_cpu_backward", &fused_attention_backward);

@@ -21,7 +21,7 @@ TrainConfig small_run() {
   return config;
 }
 
-CorpusFacts facts() {
+CorpusFacts planned_facts() {
   CorpusFacts facts;
   facts.records_per_epoch = 1'000'000;
   facts.num_labels = 10;
@@ -31,7 +31,7 @@ CorpusFacts facts() {
 RunPlan plan(const TrainConfig& config, std::int64_t ranks, const std::string& device = "h100",
              std::int64_t text_tokens = 0) {
   return plan_run({.config = config, .ranks = ranks, .device = device_facts(device), .text_tokens = text_tokens},
-                  facts());
+                  planned_facts());
 }
 
 const PlannedExchange& exchange(const RunPlan& plan, const std::string& what) {

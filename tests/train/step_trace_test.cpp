@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::int64_t kClasses = 5;
 
-CorpusFacts facts() {
+CorpusFacts traced_facts() {
   CorpusFacts facts;
   facts.num_labels = kClasses;
   return facts;
@@ -40,7 +40,7 @@ TrainConfig classifier(ImageTowerConfig image) {
 }
 
 StepTrace trace(const TrainConfig& config, std::int64_t rows, std::int64_t ranks = 1) {
-  const auto objective = objective_on_meta(config, facts());
+  const auto objective = objective_on_meta(config, traced_facts());
   return trace_step(*objective, {.computation = computation_of(config.train), .rows = rows, .ranks = ranks});
 }
 
@@ -117,7 +117,7 @@ Batch real_batch(const BatchSpec& spec, std::int64_t rows) {
 StepTrace real_step(const TrainConfig& config, std::int64_t rows) {
   const auto computation = computation_of(config.train);
   const auto objective =
-      make_objective(config.objective, config.model, facts(), {.parameters = computation.parameters});
+      make_objective(config.objective, config.model, traced_facts(), {.parameters = computation.parameters});
   ThreadGroup alone(1);
   StepScope scope({}, 1, computation, alone.comm(0), nullptr);
   const Batch batch = real_batch(objective->needs(), rows);
