@@ -33,11 +33,11 @@ CorpusFacts facts_of(const TrainConfig& config, const PlanArguments& arguments) 
 
 Json memory_json(const RunPlan& plan) {
   const auto& memory = plan.memory;
-  return {{"weights", mib(memory.weights)},         {"gradients", mib(memory.gradients)},
-          {"optimizer", mib(memory.optimizer)},     {"activations", mib(memory.activations)},
-          {"loss", mib(memory.loss)},               {"queue", mib(memory.queue)},
-          {"batches", mib(memory.batches)},         {"snapshot", mib(memory.snapshot)},
-          {"program", mib(memory.program)},         {"total", mib(memory.total())},
+  return {{"weights", mib(memory.weights)},     {"gradients", mib(memory.gradients)},
+          {"optimizer", mib(memory.optimizer)}, {"activations", mib(memory.activations)},
+          {"loss", mib(memory.loss)},           {"queue", mib(memory.queue)},
+          {"batches", mib(memory.batches)},     {"snapshot", mib(memory.snapshot)},
+          {"program", mib(memory.program)},     {"total", mib(memory.total())},
           {"available", mib(plan.available)}};
 }
 
@@ -45,7 +45,10 @@ Json work_json(const RunPlan& plan) {
   constexpr double kGiga = 1e9;
   const double first = plan.first_pass_flops / kGiga, forward = plan.forward_flops / kGiga;
   const double backward = plan.backward_flops / kGiga, loss = plan.loss_flops / kGiga;
-  return {{"forward", forward}, {"backward", backward}, {"first_pass", first}, {"loss", loss},
+  return {{"forward", forward},
+          {"backward", backward},
+          {"first_pass", first},
+          {"loss", loss},
           {"training", first + forward + backward + loss}};
 }
 
@@ -90,7 +93,8 @@ Json plan_json(const RunPlan& plan, const PlanRequest& request) {
 }  // namespace
 
 ExitCode run_command(const PlanArguments& arguments) {
-  if (environment_rank() > 0) throw ConfigError("plan needs one process for any number of ranks; start it without mpirun");
+  if (environment_rank() > 0)
+    throw ConfigError("plan needs one process for any number of ranks; start it without mpirun");
   const auto config = load_train_config(arguments.config, arguments.set);
   const PlanRequest request{.config = config,
                             .ranks = arguments.ranks,

@@ -1,4 +1,5 @@
-// A dispatch key of a device that no build has is switched on for the thread; its kernels count and go on to the operator.
+// A dispatch key of a device that no build has is switched on for the thread; its kernels count and go on to the
+// operator.
 #include "core/module/flops_counter.h"
 
 #include <ATen/ATen.h>

@@ -22,14 +22,14 @@ at::Generator copy_of(const at::Generator& draws) {
 /// What backward needs to run the block again.
 struct Replay : torch::CustomClassHolder {
   RecomputedBlock block;
-  ForwardScope scope;  ///< with the draws as they were before the block
+  ForwardScope scope;                           ///< with the draws as they were before the block
   std::optional<at::ScalarType> products = {};  ///< autocast's, where it was on
-  std::size_t inputs = 0;  ///< the first tensors; parameters follow
+  std::size_t inputs = 0;                       ///< the first tensors; parameters follow
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static at::Tensor forward(AutogradContext* context, at::TensorList tensors,
-                            const c10::intrusive_ptr<Replay>& replay, const at::Generator& draws) {
+  static at::Tensor forward(AutogradContext* context, at::TensorList tensors, const c10::intrusive_ptr<Replay>& replay,
+                            const at::Generator& draws) {
     ForwardScope scope = replay->scope;
     replay->scope.draws = copy_of(draws);
     scope.draws = draws;

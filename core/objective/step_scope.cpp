@@ -10,7 +10,8 @@
 
 namespace triptych {
 
-StepScope::StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm, GradientSync* sync)
+StepScope::StepScope(StepClock clock, std::uint64_t seed, Computation computation, Collectives& comm,
+                     GradientSync* sync)
     : clock_(clock), seed_(seed), computation_(computation), comm_(comm), sync_(sync) {}
 
 at::Generator StepScope::draws(Purpose purpose, std::int64_t first_position, at::Device device) const {
@@ -22,7 +23,8 @@ ForwardScope StepScope::forward(Purpose purpose, std::int64_t first_position, at
   ForwardScope scope;
   scope.draws = draws(purpose, first_position, device);
   if (comm_.size() > 1) scope.sum_over_ranks = [this](at::Tensor& t) { comm_.all_reduce_sum(t); };
-  if (device.is_meta() && computation_.shape_ranks > 1) scope.sum_over_ranks = [](at::Tensor&) {};  // no values, no sums
+  if (device.is_meta() && computation_.shape_ranks > 1)
+    scope.sum_over_ranks = [](at::Tensor&) {};  // no values, no sums
   scope.attention = computation_.attention;
   scope.recompute = computation_.recompute;
   return scope;

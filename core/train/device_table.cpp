@@ -34,8 +34,10 @@ const DeviceFacts kTable[] = {
      .full_utilisation = 0.6,
      .within = {3e-6, 209 * kGiga},
      .across = {8e-6, 25 * kGiga}},
-    // One core with AMX, measured on 2 (bf16 1.7, fp32 0.346 TFLOP/s in products) and the shares that a step of ViT-B/32
-    // reached there. Within: 605 MB averaged over 2 ranks in 0.21 s by Open MPI. Across: 10 Gbit/s Ethernet, assumed, as
+    // One core with AMX, measured on 2 (bf16 1.7, fp32 0.346 TFLOP/s in products) and the shares that a step of
+    // ViT-B/32
+    // reached there. Within: 605 MB averaged over 2 ranks in 0.21 s by Open MPI. Across: 10 Gbit/s Ethernet, assumed,
+    // as
     // are all latencies here.
     {.name = "cpu",
      .type = at::kCPU,

@@ -11,7 +11,7 @@ namespace triptych {
 namespace {
 
 constexpr std::int64_t kTile = TilePlace::kRows * TilePlace::kColumns * 4;  // bytes
-constexpr std::int64_t kGpuTiles = 8;     // element-wise work is done by tensor operations there
+constexpr std::int64_t kGpuTiles = 8;       // element-wise work is done by tensor operations there
 constexpr std::int64_t kNumbersARow = 128;  // bytes: labels, shares, sums of a row in fp64
 
 struct Rows {
@@ -85,9 +85,12 @@ LossCost classes(const TrainConfig& config, const RankShape& shape) {
 LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape) {
   const auto cost_of = [&](const auto& objective) {
     using Config = std::decay_t<decltype(objective)>;
-    if constexpr (std::is_same_v<Config, CrossEntropyConfig>) return classes(config, shape);
-    else if constexpr (std::is_same_v<Config, SupConConfig>) return views(config, spec, shape);
-    else return pair(config, spec, shape, !std::is_same_v<Config, SigLipConfig>);
+    if constexpr (std::is_same_v<Config, CrossEntropyConfig>)
+      return classes(config, shape);
+    else if constexpr (std::is_same_v<Config, SupConConfig>)
+      return views(config, spec, shape);
+    else
+      return pair(config, spec, shape, !std::is_same_v<Config, SigLipConfig>);
   };
   return std::visit(cost_of, config.objective);
 }

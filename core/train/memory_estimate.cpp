@@ -95,7 +95,8 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   if (cpu && shape.rank == 0) {
     estimate.snapshot = model.state + 2 * model.trained + (config.train.ema ? model.trained : 0);
   }
-  estimate.program = cpu ? kProgramBytes : kGpuContextBytes;
+  const auto slack = static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak));
+  estimate.program = cpu ? kProgramBytes + slack : kGpuContextBytes;
   return estimate;
 }
 

@@ -48,9 +48,9 @@ void open_corpora(const TrainRequest& request, const Place& place, Collectives& 
 /// Estimates first and takes memory only when all will fit.
 void build_model(const TrainConfig& config, const Place& place, bool resumes, RunParts& parts) {
   const BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
-                       .device = parts.device,
-                       .parameters = computation_of(config.train).parameters,
-                       .initial_weights = !resumes};
+                             .device = parts.device,
+                             .parameters = computation_of(config.train).parameters,
+                             .initial_weights = !resumes};
   const auto shapes = objective_on_meta(config, parts.facts);
   const RankShape shape{.ranks = place.size,
                         .rank = place.rank,
@@ -133,12 +133,12 @@ std::string settings_table(const TrainRequest& request, const Place& place, cons
                                     number_text(config.optimizer.weight_decay) + ", clip " +
                                     number_text(config.optimizer.clip_norm));
   const auto& memory = parts.memory;
-  table += row("memory a rank", "at most " + size_text(memory.total()) + ": weights " + size_text(memory.weights) +
-                                    ", gradients " + size_text(memory.gradients) + ", optimizer " +
-                                    size_text(memory.optimizer) + ", activations " + size_text(memory.activations) +
-                                    ", loss " + size_text(memory.loss) + ", batches " + size_text(memory.batches) +
-                                    ", snapshot " + size_text(memory.snapshot) + ", program " +
-                                    size_text(memory.program));
+  table +=
+      row("memory a rank", "at most " + size_text(memory.total()) + ": weights " + size_text(memory.weights) +
+                               ", gradients " + size_text(memory.gradients) + ", optimizer " +
+                               size_text(memory.optimizer) + ", activations " + size_text(memory.activations) +
+                               ", loss " + size_text(memory.loss) + ", batches " + size_text(memory.batches) +
+                               ", snapshot " + size_text(memory.snapshot) + ", program " + size_text(memory.program));
   const double rows = 1e9 * static_cast<double>(plan.micro_batch);
   table += row("work a sample", rounded(parts.trace.forward_flops / rows) + " GFLOP forward, " +
                                     rounded(parts.trace.backward_flops / rows) + " backward, texts at full length");

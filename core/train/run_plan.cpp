@@ -153,10 +153,11 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
     return memory(at).total() <= plan.available;
   });
   plan.largest_local_batch = largest([&](std::int64_t pieces) {
-    RankShape at = shape;
-    at.local_batch = pieces * at.micro_batch;
-    return estimate_memory(*whole, config, at, trace).total() <= plan.available;
-  }) * shape.micro_batch;
+                               RankShape at = shape;
+                               at.local_batch = pieces * at.micro_batch;
+                               return estimate_memory(*whole, config, at, trace).total() <= plan.available;
+                             }) *
+                             shape.micro_batch;
   return plan;
 }
 

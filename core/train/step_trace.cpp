@@ -1,5 +1,5 @@
-// Why a trace and no formula: one rule for every tower, present and future, exact in what autograd keeps; and why on meta
-// tensors: a ViT-L's step takes no memory there and a fraction of a second. Where LibTorch lacks a meta kernel
+// Why a trace and no formula: one rule for every tower, present and future, exact in what autograd keeps; and why on
+// meta tensors: a ViT-L's step takes no memory there and a fraction of a second. Where LibTorch lacks a meta kernel
 // core/module/meta_kernels.cpp has it; autocast's casts come from meta_autocast.cpp. Texts go through at their full
 // context: what a real step leaves out by their lengths is not known before data is read.
 #include "core/train/step_trace.h"
@@ -19,8 +19,8 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kMostRows = 1 << 20;   // of a trace: sizes of tensors stay far below what their type holds
-constexpr double kBeyondAnyMachine = 1e17;  // bytes
+constexpr std::int64_t kMostRows = 1 << 20;  // of a trace: sizes of tensors stay far below what their type holds
+constexpr double kBeyondAnyMachine = 1e17;   // bytes
 
 Batch shapes_of_batch(const BatchSpec& spec, std::int64_t rows) {
   const auto shape = [](at::IntArrayRef sizes, at::ScalarType type) {

@@ -50,8 +50,8 @@ TEST(RunPlan, CountsParametersExactly) {
   const auto parts = plan(small_run(), 1).parameters;
   const std::int64_t image = 32 + 17 * 32 + 32 * 3 * 64 + 4 * 32 + 2 * block_parameters(32) + 32 * 16;
   const std::int64_t text = 100 * 24 + 16 * 24 + 2 * block_parameters(24) + 2 * 24 + 24 * 16;
-  EXPECT_THAT(parts, testing::UnorderedElementsAre(testing::Pair("image tower", image), testing::Pair("text tower", text),
-                                                   testing::Pair("logit scale", 1)));
+  EXPECT_THAT(parts, testing::UnorderedElementsAre(testing::Pair("image tower", image),
+                                                   testing::Pair("text tower", text), testing::Pair("logit scale", 1)));
   EXPECT_EQ(plan(small_run(), 1).trained, image + text + 1);
 }
 
@@ -129,7 +129,8 @@ TEST(RunPlan, EveryObjectiveHasOne) {
       config.train.precision = precision;
       const auto made = plan(config, 8, "a100");
       EXPECT_GT(made.memory.activations, 0);
-      EXPECT_GT(made.memory.loss, 0);
+      // A classifier's scores are gone before its tower takes the most.
+      if (!std::holds_alternative<CrossEntropyConfig>(objective)) EXPECT_GT(made.memory.loss, 0);
       EXPECT_TRUE(std::isfinite(made.step_s) && made.step_s > 0);
       EXPECT_GT(made.largest_local_batch, 0);
     }
