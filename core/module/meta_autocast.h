@@ -1,5 +1,5 @@
-// Autocast for meta tensors, which torch's own does not know: what a step on shapes alone needs to cast where a real one
-// does.
+// Autocast for meta tensors, which torch's own does not know: what a step on shapes alone needs to cast where a real
+// one does.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -1,4 +1,5 @@
-// How much memory a run will need, by part, before it needs it: a trace of the towers' step and plain counts of the rest.
+// How much memory a run will need, by part, before it needs it: a trace of the towers' step and plain counts of the
+// rest.
 #pragma once
 #include <cstdint>
 #include <memory>

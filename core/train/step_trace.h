@@ -23,9 +23,9 @@ struct TraceRequest {
   std::int64_t ranks = 1;
 };
 
-/// `on_meta`: an objective built on the meta device, whose frozen parameters require no gradient. Nothing is computed: the
-/// operators run on tensors that have shapes and no memory, an allocator counts their bytes,
-/// a dispatch key their products.
+/// `on_meta`: an objective built on the meta device, whose frozen parameters require no gradient. Nothing is computed:
+/// the operators run on tensors that have shapes and no memory, an allocator counts their bytes, a dispatch key their
+/// products.
 StepTrace trace_step(Objective& on_meta, const TraceRequest& request);
 
 }  // namespace triptych
