@@ -37,10 +37,10 @@ nlohmann::ordered_json bench_checkpoint(const TrainConfig& config, double second
   for (int saves = 0; saves < 2 || seconds_since(start) < seconds; ++saves) {
     const auto begin = Clock::now();
     trainer.check_weights();
-    writer.save([&] {
+    writer.save([&](StateSnapshot room) {
       SaveJob job;
       job.manifest.step = trainer.steps_done();
-      job.snapshot = take_snapshot(visit, model_names);
+      job.snapshot = take_snapshot(visit, model_names, std::move(room));
       return job;
     });
     blocked = std::min(blocked, seconds_since(begin));

@@ -66,14 +66,16 @@ struct LossWork {
   at::Tensor embeddings(const std::string& name, std::int64_t count) const {
     return inputs.embeddings(name, count, config.model.embed_dim);
   }
-  static at::Tensor differentiated(const LossOutput& loss) {
+  /// Gradients are dropped, as a training step drops them: the next backward makes new ones and adds nothing up.
+  static at::Tensor differentiated(const LossOutput& loss, std::initializer_list<at::Tensor> leaves) {
     loss.total.backward();
+    for (const auto& tensor : leaves) tensor.mutable_grad().reset();
     return loss.total.detach();
   }
   Work pair(const std::function<LossOutput(const at::Tensor&, const at::Tensor&, const at::Tensor&)>& loss) {
     const auto image = leaf(embeddings("image", rows)), text = leaf(embeddings("text", rows));
     const auto scale = leaf(at::scalar_tensor(14.0, at::kFloat));
-    return [=] { return differentiated(loss(image, text, scale)); };
+    return [=] { return differentiated(loss(image, text, scale), {image, text, scale}); };
   }
   Work operator()(const UniclConfig& c) {
     const auto labels = inputs.labels(rows).to(device);
@@ -96,13 +98,13 @@ struct LossWork {
   Work operator()(const CrossEntropyConfig& c) {
     const auto logits = leaf(inputs.embeddings("logits", rows, BenchInputs::kLabels));
     const auto labels = inputs.labels(rows).to(device);
-    return [=] { return differentiated(softmax_cross_entropy(logits, labels, c.label_smoothing)); };
+    return [=] { return differentiated(softmax_cross_entropy(logits, labels, c.label_smoothing), {logits}); };
   }
   Work operator()(const SupConConfig& c) {
     const auto views = leaf(embeddings("image", 2 * rows).view({rows, 2, config.model.embed_dim}));
     const auto labels = inputs.labels(rows).to(device);
     return [=, type = products(), &group = comm] {
-      return differentiated(supcon_loss(views, labels, c.temperature, group, type));
+      return differentiated(supcon_loss(views, labels, c.temperature, group, type), {views});
     };
   }
 };

@@ -30,6 +30,7 @@ struct Parsed {
   DoctorArguments doctor;
   DataArguments data;
   BenchArguments bench;
+  PlanArguments plan;
 };
 
 void declare_train(CLI::App& app, TrainArguments& a) {
@@ -214,6 +215,23 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
   add_format(*bench, a.format);
 }
 
+void declare_plan(CLI::App& app, PlanArguments& a) {
+  auto* plan = app.add_subcommand(
+      "plan", "Says what a run would take: parameters, work, memory by part, exchanges, time, the largest batch");
+  plan->add_option("CONFIG", a.config, "YAML file of the run")->required()->option_text(" ");
+  add_set(*plan, a.set);
+  add_count(*plan, "--ranks", a.ranks, "ranks of the run")->required();
+  plan->add_option("--device", a.device, "what each rank computes on")
+      ->required()
+      ->check(CLI::IsMember({"h100", "a100", "cpu"}).description(""))
+      ->option_text("h100|a100|cpu");
+  add_count(*plan, "--ranks-per-node", a.ranks_per_node, "ranks of one machine; default: 8");
+  add_count(*plan, "--text-tokens", a.text_tokens,
+            "tokens that texts are taken to have, where padding is trimmed; default: their whole context");
+  add_count(*plan, "--classes", a.classes, "classes of a head over them; default: the corpora are opened and counted");
+  add_format(*plan, a.format);
+}
+
 /// Names of the subcommands; those without a group are for developers and not listed.
 std::vector<std::string> command_names(const CLI::App& app, bool hidden_too) {
   std::vector<std::string> names;
@@ -277,6 +295,7 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   declare_doctor(app, p.doctor);
   declare_data(app, p.data);
   declare_bench(app, p.bench);
+  declare_plan(app, p.plan);
   app.add_subcommand("config-reference", "Prints docs/config_reference.md")->group("");
 
   if (argc < 2) return PrintArguments{app.help()};
@@ -298,6 +317,7 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   if (chosen == "doctor") return p.doctor;
   if (chosen == "data") return p.data;
   if (chosen == "bench") return p.bench;
+  if (chosen == "plan") return p.plan;
   return ConfigReferenceArguments{};
 }
 

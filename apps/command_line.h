@@ -83,11 +83,21 @@ struct BenchArguments {
   Format format = Format::kTable;
 };
 
+struct PlanArguments {
+  std::string config;
+  std::vector<std::string> set;
+  std::int64_t ranks = 1, ranks_per_node = 8;
+  std::string device;            ///< h100 | a100 | cpu
+  std::int64_t text_tokens = 0;  ///< 0: the whole context
+  std::int64_t classes = 0;      ///< of a head over them; 0: as many as the corpora have
+  Format format = Format::kTable;
+};
+
 /// Prints docs/config_reference.md.
 struct ConfigReferenceArguments {};
 
 using Arguments = std::variant<PrintArguments, TrainArguments, EvalArguments, InspectArguments, DoctorArguments,
-                               DataArguments, BenchArguments, ConfigReferenceArguments>;
+                               DataArguments, BenchArguments, PlanArguments, ConfigReferenceArguments>;
 
 /// Throws ConfigError, one line: what is wrong, the nearest known word, where help is. `version` answers --version.
 Arguments parse_command_line(int argc, const char* const* argv, const std::string& version);

@@ -12,6 +12,7 @@ ExitCode run_command(const InspectArguments& arguments);
 ExitCode run_command(const DoctorArguments& arguments);
 ExitCode run_command(const DataArguments& arguments);
 ExitCode run_command(const BenchArguments& arguments);
+ExitCode run_command(const PlanArguments& arguments);
 ExitCode run_command(const ConfigReferenceArguments& arguments);
 
 }  // namespace triptych

@@ -17,10 +17,10 @@ struct TilePlace {
 };
 
 /// The largest tile. It depends on nothing but the type of the rows, so that neither do the sums' orders on the number
-/// of ranks: larger in fp32, where at::mm copies its factors for every tile (8 MiB); else the 2 MiB that a cache holds.
+/// of ranks: larger in fp32, where at::mm copies its factors for every tile (16 MiB); else the 2 MiB that a cache holds.
 struct TileSize {
   std::int64_t rows, columns;
-  static TileSize of(const at::Tensor& rows_nd);
+  static TileSize of(at::ScalarType rows);
 };
 
 /// What sums of products of such rows are held in: fp32 for bfloat16.

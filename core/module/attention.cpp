@@ -2,14 +2,15 @@
 #include "core/module/attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
 
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <tuple>
 
+#include "core/module/autocast.h"
 #include "core/module/keyed_random.h"
+#include "core/module/meta_autocast.h"
 
 namespace triptych {
 namespace {
@@ -26,10 +27,9 @@ at::Tensor with_dropout(const at::Tensor& query, const at::Tensor& key, const at
   return at::matmul(keyed_dropout(scores.softmax(-1), form.dropout, draws), value);
 }
 
-/// The type that products of `x` are taken in: autocast's, where it is on.
-at::ScalarType product_type(const at::Tensor& x) {
-  const auto device = x.device().type();
-  return at::autocast::is_autocast_enabled(device) ? at::autocast::get_autocast_dtype(device) : x.scalar_type();
+AttentionPath path_by_rule(const at::Tensor& query) {
+  const auto device = query.is_meta() ? MetaStandsFor::device() : query.device().type();
+  return attention_rule(device, autocast_type(query.device().type()).value_or(query.scalar_type()), query.size(-2));
 }
 
 }  // namespace
@@ -43,12 +43,14 @@ AttentionPath attention_rule(at::DeviceType device, at::ScalarType dtype, std::i
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const AttentionForm& form,
                   const ForwardScope& scope) {
   if (form.dropout > 0) return with_dropout(query, key, value, form, scope.draws);
-  const auto path = scope.attention != AttentionPath::kRule
-                        ? scope.attention
-                        : attention_rule(query.device().type(), product_type(query), query.size(-2));
+  const auto path = scope.attention != AttentionPath::kRule ? scope.attention : path_by_rule(query);
   const std::optional<at::Tensor> bias = form.bias.defined() ? std::optional(form.bias) : std::nullopt;
   if (path == AttentionPath::kPlain || form.learnt_bias) {
     return std::get<0>(at::_scaled_dot_product_attention_math(query, key, value, bias, 0.0, form.causal));
+  }
+  if (query.is_meta()) {  // torch would take the plain form
+    return std::get<0>(
+        at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, form.causal, bias, std::nullopt));
   }
   return at::scaled_dot_product_attention(query, key, value, bias, 0.0, form.causal);
 }

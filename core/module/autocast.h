@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 namespace triptych {
 
 class AutocastScope {
@@ -13,9 +15,14 @@ class AutocastScope {
   AutocastScope& operator=(const AutocastScope&) = delete;
 
  private:
+  void set(std::optional<at::ScalarType> products) const;
+
   at::DeviceType device_;
-  bool active_ = false, was_enabled_ = false;
-  at::ScalarType was_dtype_ = at::kFloat;
+  bool active_ = false;
+  std::optional<at::ScalarType> before_;
 };
+
+/// The type that autocast takes matrix products on `device` in; nothing: it is off.
+std::optional<at::ScalarType> autocast_type(at::DeviceType device);
 
 }  // namespace triptych

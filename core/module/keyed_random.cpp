@@ -21,7 +21,7 @@ at::Tensor gated(const at::Tensor& x, at::IntArrayRef gate_shape, double probabi
 }  // namespace
 
 at::Generator keyed_generator(std::uint64_t key, at::Device device) {
-  if (device.is_cpu()) return at::detail::createCPUGenerator(key);
+  if (device.is_cpu() || device.is_meta()) return at::detail::createCPUGenerator(key);
   at::Generator generator =
       at::globalContext().getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
   generator.set_current_seed(key);

@@ -8,8 +8,9 @@
 
 namespace triptych {
 
-/// A fresh generator on `device`, seeded by `key`. On the CPU it is a Mersenne twister seeded by the key's low 32 bits
-/// (as everywhere in torch), so the key must be well mixed: take it from random_key().
+/// A fresh generator on `device` (meta: one of the CPU, which nothing draws from), seeded by `key`. On the CPU it is a
+/// Mersenne twister seeded by the key's low 32 bits (as everywhere in torch), so the key must be well mixed: take it
+/// from random_key().
 at::Generator keyed_generator(std::uint64_t key, at::Device device);
 
 /// Zeroes each element with `probability` and scales the rest by 1 / (1 - probability), so that the mean is kept

@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 
 #include <stdexcept>
+#include <utility>
 
 namespace triptych {
 namespace {
@@ -14,7 +15,22 @@ std::string joined(const std::string& prefix, const std::string& name) {
   return prefix + "." + name;
 }
 
+bool& shapes_only() {
+  thread_local bool on = false;
+  return on;
+}
+
+at::Tensor held(const at::Tensor& initial) {
+  return shapes_only() ? initial.detach().to(at::kMeta) : initial.detach();
+}
+
 }  // namespace
+
+ShapesOnly::ShapesOnly() : before_(std::exchange(shapes_only(), true)) {}
+
+ShapesOnly::~ShapesOnly() {
+  shapes_only() = before_;
+}
 
 void Module::collect(const std::string& prefix, bool want_parameters, std::vector<NamedTensor>& into) const {
   for (const auto& [name, tensor] : want_parameters ? parameters_ : buffers_)
@@ -89,19 +105,19 @@ void Module::check_new(const std::string& name) const {
 
 at::Tensor Module::parameter(std::string name, at::Tensor initial) {
   check_new(name);
-  at::Tensor leaf = initial.detach().set_requires_grad(true);
+  at::Tensor leaf = held(initial).set_requires_grad(true);
   parameters_.push_back({std::move(name), leaf});
   return leaf;
 }
 
 at::Tensor Module::buffer(std::string name, at::Tensor initial) {
   check_new(name);
-  buffers_.push_back({std::move(name), initial.detach()});
+  buffers_.push_back({std::move(name), held(initial)});
   return buffers_.back().tensor;
 }
 
 at::Tensor Module::constant(at::Tensor value) {
-  constants_.push_back(value.detach());
+  constants_.push_back(held(value));
   return constants_.back();
 }
 

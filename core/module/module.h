@@ -17,6 +17,18 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
+/// While one lives, modules made by this thread have meta tensors: they know their shapes and take no memory.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// Names are joined by dots: "visual.transformer.resblocks.0.attn.in_proj_weight". Order is the order of registration;
 /// it is the order of gradient buckets and of the optimizer's state and must stay stable.
 class Module {

@@ -3,7 +3,6 @@
 #include "core/module/recompute.h"
 
 #include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -23,10 +22,9 @@ at::Generator copy_of(const at::Generator& draws) {
 /// What backward needs to run the block again.
 struct Replay : torch::CustomClassHolder {
   RecomputedBlock block;
-  ForwardScope scope;  ///< with the draws as they were before the block
-  at::ScalarType products = at::kFloat;
-  bool autocast = false;
-  std::size_t inputs = 0;  ///< the first tensors; parameters follow
+  ForwardScope scope;                           ///< with the draws as they were before the block
+  std::optional<at::ScalarType> products = {};  ///< autocast's, where it was on
+  std::size_t inputs = 0;                       ///< the first tensors; parameters follow
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
@@ -58,7 +56,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
     scope.draws = copy_of(scope.draws);
     at::Tensor out;
     {
-      const AutocastScope autocast(inputs[0].device(), at::kFloat, replay.autocast ? replay.products : at::kFloat);
+      const AutocastScope autocast(inputs[0].device(), at::kFloat, replay.products.value_or(at::kFloat));
       out = replay.block(inputs, scope);
     }
     const auto found = torch::autograd::grad({out}, wanted, {gradients[0]}, /*retain_graph=*/std::nullopt,
@@ -78,9 +76,7 @@ at::Tensor recomputed(const Module& owner, const std::vector<at::Tensor>& inputs
   replay->block = block;
   replay->scope = scope;
   replay->scope.recompute = false;
-  const auto device = inputs[0].device().type();
-  replay->autocast = at::autocast::is_autocast_enabled(device);
-  if (replay->autocast) replay->products = at::autocast::get_autocast_dtype(device);
+  replay->products = autocast_type(inputs[0].device().type());
   replay->inputs = inputs.size();
   variable_list tensors = inputs;
   for (const auto& parameter : owner.parameters()) tensors.push_back(parameter.tensor);

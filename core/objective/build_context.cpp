@@ -6,8 +6,7 @@
 namespace triptych {
 
 void BuildContext::start(Module& model, const ModelConfig& config) const {
-  if (device.is_meta()) return;
-  if (initial_weights) load_initial_weights(model, config.init_from);
+  if (initial_weights && !device.is_meta()) load_initial_weights(model, config.init_from);
   model.to(device, parameters);
 }
 

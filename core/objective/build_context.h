@@ -14,7 +14,7 @@ namespace triptych {
 
 struct BuildContext {
   std::uint64_t seed = 1;
-  at::Device device = at::kCPU;  ///< meta: shapes only, to count parameters before memory is taken
+  at::Device device = at::kCPU;  ///< meta: shapes only, to plan before memory is taken
   at::ScalarType parameters = at::kFloat;
   AttentionPath attention = AttentionPath::kRule;
   bool initial_weights = true;  ///< read model.init_from; false where a checkpoint replaces them

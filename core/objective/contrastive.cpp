@@ -62,16 +62,17 @@ at::Tensor ContrastiveObjective::text_embedding(const at::Tensor& tokens, const 
   return embedding.view(shape);
 }
 
+std::vector<at::Tensor> ContrastiveObjective::encode(const Batch& batch, StepScope& scope) {
+  const auto autocast = scope.autocast(context_.device);
+  const auto of = [&](Purpose draws) { return scope.forward(draws, batch.first_position, context_.device); };
+  return {image_embedding(batch.images.select(1, 0), of(Purpose::kDropPath)),
+          text_embedding(texts(batch), of(Purpose::kDropout))};
+}
+
 LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
   CachedForward forward;
   forward.micro_batches = micro_batches.size();
-  forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
-    const Batch& batch = micro_batches[i];
-    const auto autocast = scope.autocast(context_.device);
-    const auto of = [&](Purpose draws) { return scope.forward(draws, batch.first_position, context_.device); };
-    return {image_embedding(batch.images.select(1, 0), of(Purpose::kDropPath)),
-            text_embedding(texts(batch), of(Purpose::kDropout))};
-  };
+  forward.encode = [&](std::size_t i) { return encode(micro_batches[i], scope); };
   forward.parameters = {model_.logit_scale()};
   if (model_.logit_bias().defined()) forward.parameters.push_back(model_.logit_bias());
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {

@@ -34,17 +34,18 @@ at::Tensor CrossEntropyObjective::features(const at::Tensor& images, const Forwa
   return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
 }
 
+std::vector<at::Tensor> CrossEntropyObjective::encode(const Batch& batch, StepScope& scope) {
+  const auto autocast = scope.autocast(context_.device);
+  const ForwardScope forward = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
+  return {model_.logits(features(batch.images.select(1, 0), forward)).to(context_.parameters)};
+}
+
 LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
   LossReport report;
   std::int64_t rows = 0;
   for (const auto& batch : micro_batches) rows += batch.images.size(0);
   for (const auto& batch : micro_batches) {
-    at::Tensor logits;
-    {
-      const auto autocast = scope.autocast(context_.device);
-      const ForwardScope forward = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
-      logits = model_.logits(features(batch.images.select(1, 0), forward)).to(context_.parameters);
-    }
+    const at::Tensor logits = encode(batch, scope).front();
     const LossOutput loss =
         softmax_cross_entropy(logits, all_row_labels({&batch, 1}, context_.device), config_.label_smoothing);
     // The mean over the local rows is the mean of the micro-batches' means, each by its share of rows.

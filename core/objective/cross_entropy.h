@@ -29,6 +29,8 @@ class CrossEntropyObjective : public Objective {
   CrossEntropyObjective(const CrossEntropyConfig& config, const ModelConfig& model, const CorpusFacts& facts,
                         const BuildContext& context);
   BatchSpec needs() const override { return needs_; }
+  /// {logits [b, labels]}.
+  std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) override;
   LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) override;
   Module& module() override { return model_; }
   /// The image embedding is the tower's feature, of unit length.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/module/module.h"
 #include "core/objective/step_scope.h"
@@ -31,6 +32,9 @@ class Objective {
   virtual ~Objective() = default;
   virtual BatchSpec needs() const = 0;
   virtual SyncForm sync_form() const { return SyncForm::kReducer; }
+  /// The forward of a micro-batch up to what its loss is computed from, each [rows, ...]; with graph where gradients
+  /// are enabled. On a meta model and a meta batch it runs on shapes alone: how memory and work are planned.
+  virtual std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) = 0;
   /// Clamps, momentum updates: once at the start of a step, the same on every rank.
   virtual void begin_step(StepScope&) {}
   /// Forward and backward of this rank's rows, cut into micro-batches of equal size: adds this rank's gradients.

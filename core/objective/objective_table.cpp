@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "core/objective/contrastive.h"
 #include "core/objective/cross_entropy.h"
 #include "core/objective/embedding.h"
@@ -78,6 +80,8 @@ UniclDirections directions_of(const UniclConfig& config) {
 
 std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const ModelConfig& model,
                                           const CorpusFacts& facts, const BuildContext& context) {
+  std::optional<ShapesOnly> shapes;
+  if (context.device.is_meta()) shapes.emplace();
   return std::visit([&](const auto& config) { return make(config, Parts{model, facts, context}); }, objective);
 }
 

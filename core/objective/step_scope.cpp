@@ -24,6 +24,10 @@ ForwardScope StepScope::forward(Purpose purpose, std::int64_t first_position, at
   scope.draws = draws(purpose, first_position, device);
   scope.ranks = comm_.size();
   if (comm_.size() > 1) scope.sum_over_ranks = [this](at::Tensor& t) { comm_.all_reduce_sum(t); };
+  if (device.is_meta() && computation_.shape_ranks > 1) {
+    scope.ranks = static_cast<int>(computation_.shape_ranks);
+    scope.sum_over_ranks = [](at::Tensor&) {};  // no values, no sums
+  }
   scope.attention = computation_.attention;
   scope.recompute = computation_.recompute;
   return scope;

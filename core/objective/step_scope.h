@@ -27,8 +27,9 @@ struct Computation {
   at::ScalarType parameters = at::kFloat;
   at::ScalarType compute = at::kFloat;  ///< what autocast runs matrix products in; the same as parameters: off
   AttentionPath attention = AttentionPath::kRule;
-  bool recompute = false;  ///< activation checkpointing
-  double loss_scale = 1;   ///< keeps small gradients above fp16's smallest number; the trainer divides by it
+  bool recompute = false;        ///< activation checkpointing
+  std::int64_t shape_ranks = 1;  ///< on the meta device: what ranks share is computed as for so many
+  double loss_scale = 1;         ///< keeps small gradients above fp16's smallest number; the trainer divides by it
 
   /// Of a loss's own matrix products; its sums and logits are in the parameters' type. fp16 is too narrow for them.
   at::ScalarType products() const { return compute == at::kHalf ? parameters : compute; }

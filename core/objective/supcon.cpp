@@ -27,17 +27,18 @@ at::Tensor SupConObjective::features(const at::Tensor& images, const ForwardScop
   return model_.visual().features(normalise_images(images.to(context_.device), facts_, context_.parameters), scope);
 }
 
+std::vector<at::Tensor> SupConObjective::encode(const Batch& batch, StepScope& scope) {
+  const auto autocast = scope.autocast(context_.device);
+  const ForwardScope inner = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
+  const at::Tensor view_nd = model_.visual().project(features(batch.images.flatten(0, 1), inner));
+  const at::Tensor view_bvd = view_nd.unflatten(0, {batch.images.size(0), batch.images.size(1)});
+  return {unit_rows(view_bvd, context_.parameters)};
+}
+
 LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
   CachedForward forward;
   forward.micro_batches = micro_batches.size();
-  forward.encode = [&](std::size_t i) -> std::vector<at::Tensor> {
-    const Batch& batch = micro_batches[i];
-    const auto autocast = scope.autocast(context_.device);
-    const ForwardScope inner = scope.forward(Purpose::kDropPath, batch.first_position, context_.device);
-    const at::Tensor view_nd = model_.visual().project(features(batch.images.flatten(0, 1), inner));
-    const at::Tensor view_bvd = view_nd.unflatten(0, {batch.images.size(0), batch.images.size(1)});
-    return {unit_rows(view_bvd, context_.parameters)};
-  };
+  forward.encode = [&](std::size_t i) { return encode(micro_batches[i], scope); };
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>&) {
     return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm(),
                        scope.products());

@@ -26,6 +26,8 @@ class SupConObjective : public Objective {
   SupConObjective(const SupConConfig& config, const ModelConfig& model, const CorpusFacts& facts,
                   const BuildContext& context);
   BatchSpec needs() const override { return needs_; }
+  /// {views [b, 2, d]}.
+  std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) override;
   LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) override;
   Module& module() override { return model_; }
   /// The image embedding is that before the projection, which the paper throws away after training.

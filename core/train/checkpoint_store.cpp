@@ -141,19 +141,18 @@ void CheckpointWriter::poll() {
   if (running_.valid() && running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) collect();
 }
 
-void CheckpointWriter::save(const std::function<SaveJob()>& stage) {
+void CheckpointWriter::save(const Stage& stage) {
   wait();
-  SaveJob job;
   try {
-    job = stage();
+    job_ = stage(std::move(job_.snapshot));
   } catch (const StorageError& error) {
     note_failure(error.what());
     return;
   }
-  running_path_ = store_.path(job.manifest.step);
-  running_ = std::async(std::launch::async, [this, work = std::move(job)] {
+  running_path_ = store_.path(job_.manifest.step);
+  running_ = std::async(std::launch::async, [this] {
     const auto start = std::chrono::steady_clock::now();
-    write(work);
+    write(job_);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
 }

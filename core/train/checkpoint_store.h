@@ -60,8 +60,11 @@ class CheckpointWriter {
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
   /// Waits for the save that is running.
   void wait();
+  /// Copies the state into a job; `room` is the memory of the last save's copy (take_snapshot), for this one.
+  using Stage = std::function<SaveJob(StateSnapshot room)>;
   /// Waits for the previous save, then lets `stage` copy the state (so at most one copy exists) and starts writing it.
-  void save(const std::function<SaveJob()>& stage);
+  /// The copy's memory is kept for the next save.
+  void save(const Stage& stage);
   /// Waits for the save that is running, but not longer.
   void wait_at_most(double seconds);
   /// Looks, without waiting, whether a save has ended, and logs how.
@@ -78,6 +81,7 @@ class CheckpointWriter {
   CheckpointStore store_;
   CheckpointConfig config_;
   RunGeometry geometry_;
+  SaveJob job_;                  ///< of the last save: what the thread reads while it runs
   std::future<double> running_;  ///< seconds that the write took
   std::filesystem::path running_path_;
   std::int64_t failures_in_a_row_ = 0;

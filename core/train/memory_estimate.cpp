@@ -1,5 +1,4 @@
-// Arithmetic of memory. A transformer block keeps for backward, per token: two norms, packed q, k, v, attention's
-// output, two residual sums (8 widths) and the hidden layer before and after its activation (2 mlp_ratio widths).
+// Sums of bytes. What happens when, as trainer, gradient cache and losses do it, decides what is held at the same time.
 #include "core/train/memory_estimate.h"
 
 #include <ATen/ATen.h>
@@ -8,68 +7,96 @@
 
 #include "core/base/errors.h"
 #include "core/base/strings.h"
+#include "core/objective/objective_table.h"
+#include "core/train/device_table.h"
+#include "core/train/loss_cost.h"
+#include "core/train/parameter_rules.h"
 #include "core/train/trainer.h"
 
 namespace triptych {
 namespace {
 
-constexpr double kBeyondAnyMachine = 1e17;  // bytes; eight of them still fit int64
-
-template <class Tower>
-double tokens_of(const Tower& tower) {
-  if constexpr (requires { tower.patch_size; }) {
-    const double side = static_cast<double>(tower.image_size) / static_cast<double>(tower.patch_size);
-    return side * side + 1;
-  } else if constexpr (requires { tower.context; }) {
-    return static_cast<double>(tower.context);
-  } else {
-    return 0;
-  }
+std::int64_t bytes_of(const at::Tensor& tensor) {
+  return tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
 }
 
-/// Values that one row keeps for backward.
-template <class Tower>
-double values_per_row(const Tower& tower) {
-  if constexpr (requires { tower.width, tower.depth, tower.mlp_ratio; }) {
-    return tokens_of(tower) * static_cast<double>(tower.width) * static_cast<double>(tower.depth) *
-           (8 + 2 * tower.mlp_ratio);
-  } else {
-    return 0;
+/// Bytes of a model's tensors.
+struct ModelBytes {
+  std::int64_t state = 0;    ///< parameters and buffers
+  std::int64_t trained = 0;  ///< parameters that get gradients
+  std::int64_t largest = 0;  ///< of the trained
+};
+
+ModelBytes model_bytes(const Module& module) {
+  ModelBytes bytes;
+  for (const auto& [name, tensor] : module.buffers()) bytes.state += bytes_of(tensor);
+  for (const auto& [name, tensor] : module.parameters()) {
+    bytes.state += bytes_of(tensor);
+    if (!tensor.requires_grad()) continue;
+    bytes.trained += bytes_of(tensor);
+    bytes.largest = std::max(bytes.largest, bytes_of(tensor));
   }
+  return bytes;
+}
+
+/// Sharding deals out whole tensors: no rank has less than the largest.
+std::int64_t moments(const ModelBytes& model, const TrainConfig& config, const RankShape& shape) {
+  if (!config.optimizer.shard || shape.ranks == 1) return 2 * model.trained;
+  return 2 * std::max((model.trained + shape.ranks - 1) / shape.ranks, model.largest);
+}
+
+std::int64_t batch_bytes(const BatchSpec& spec, std::int64_t rows) {
+  const std::int64_t pictures = 3LL * spec.views * spec.image_size * spec.image_size;
+  const std::int64_t texts = spec.text ? 8LL * spec.captions * spec.form.context : 0;
+  return rows * (pictures + texts);
 }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const TrainConfig& config, const StepPlan& plan, Objective& objective, int rank,
-                               std::int64_t classes) {
-  const auto precision = computation_of(config.train);
-  const double bytes = static_cast<double>(c10::elementSize(precision.parameters));
-  const double compute_bytes = static_cast<double>(c10::elementSize(precision.compute));
-  const auto whole = [](double value) { return static_cast<std::int64_t>(std::min(value, kBeyondAnyMachine)); };
-  const double parameters = static_cast<double>(objective.module().parameter_count());
-  const auto spec = objective.needs();
-  const double texts = spec.text ? static_cast<double>(spec.captions) : 0, views = static_cast<double>(spec.views);
-  const double values =
-      views * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.image) +
-      texts * std::visit([](const auto& tower) { return values_per_row(tower); }, config.model.text);
-  // Contrastive losses hold the embeddings of all rows, with what autograd adds; a classifier the scores of a
-  // micro-batch.
-  const bool contrastive = spec.text || spec.views > 1;
-  const double embeddings = 4 * (spec.text ? 1 + texts : views) * static_cast<double>(config.model.embed_dim) *
-                            static_cast<double>(plan.geometry.global_batch);
-  const double scores = 6 * static_cast<double>(classes) * static_cast<double>(plan.micro_batch);
-  const double picture = 3.0 * static_cast<double>(spec.views * spec.image_size * spec.image_size);
+std::unique_ptr<Objective> objective_on_meta(const TrainConfig& config, const CorpusFacts& facts) {
+  auto objective = make_objective(config.objective, config.model, facts,
+                                  {.seed = static_cast<std::uint64_t>(config.run.seed),
+                                   .device = at::kMeta,
+                                   .parameters = computation_of(config.train).parameters,
+                                   .initial_weights = false});
+  const auto parameters = objective->module().parameters();
+  std::vector<std::string> names;
+  for (const auto& parameter : parameters) names.push_back(parameter.name);
+  const auto rules = parameter_rules(config.optimizer, names);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].frozen) parameters[i].tensor.set_requires_grad(false);
+  }
+  return objective;
+}
+
+StepTrace trace_step(Objective& on_meta, const TrainConfig& config, const RankShape& shape) {
+  return trace_step(on_meta, {.computation = computation_of(config.train),
+                              .device = shape.device,
+                              .rows = shape.micro_batch,
+                              .ranks = shape.ranks});
+}
+
+MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, const RankShape& shape,
+                               const StepTrace& trace) {
+  const auto spec = on_meta.needs();
+  const auto model = model_bytes(on_meta.module());
+  const bool cpu = shape.device == at::kCPU, several = shape.micro_batch < shape.local_batch;
+  const bool flat = on_meta.sync_form() == SyncForm::kFlat;
+  const auto loss = loss_cost(config, spec, shape);
   MemoryEstimate estimate;
-  const double averages = config.train.ema ? 1 : 0;
-  estimate.gradients = estimate.buckets = whole(parameters * bytes);
-  estimate.weights = whole((1 + averages) * parameters * bytes);
-  estimate.optimizer = whole(2 * parameters * bytes);
-  estimate.snapshot = rank == 0 ? whole((3 + averages) * parameters * bytes) : 0;
-  estimate.activations = whole(values * compute_bytes * static_cast<double>(plan.micro_batch) +
-                               picture * bytes * static_cast<double>(plan.micro_batch));
-  estimate.loss = whole((contrastive ? embeddings : scores) * bytes);
-  estimate.batches =
-      whole(picture * static_cast<double>(plan.local_batch) * static_cast<double>(config.data.prefetch + 1));
+  estimate.weights = model.state + (config.train.ema ? model.trained : 0);
+  estimate.gradients = model.trained * (several || flat ? 2 : 1);
+  estimate.optimizer = moments(model, config, shape);
+  estimate.activations = trace.peak;
+  // The loss runs beside what the towers keep, or before they run again, and leaves some of its rows until the end.
+  const auto at_loss = loss.peak + (loss.rows_meet && several ? 0 : trace.kept), at_towers = loss.kept + trace.peak;
+  estimate.loss = std::max(at_loss, at_towers) - trace.peak;
+  estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 1);
+  if (cpu && shape.rank == 0) {
+    estimate.snapshot = model.state + 2 * model.trained + (config.train.ema ? model.trained : 0);
+  }
+  const auto slack = static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak));
+  estimate.program = cpu ? kProgramBytes + slack : kGpuContextBytes;
   return estimate;
 }
 
@@ -77,7 +104,8 @@ void check_memory(const MemoryEstimate& estimate, std::int64_t available, const 
                   std::int64_t micro_batch) {
   if (estimate.total() <= available) return;
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
-  const auto rows = estimate.batches + estimate.loss, parameters = estimate.total() - rows - estimate.activations;
+  const auto rows = estimate.batches + estimate.loss;
+  const auto parameters = estimate.weights + estimate.gradients + estimate.optimizer + estimate.snapshot;
   const bool model = parameters > available;
   const bool batch = rows > available || rows > estimate.activations;
   const std::string key = model   ? std::string("model:")

@@ -3,12 +3,14 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <map>
 
 #include "core/base/hash.h"
 #include "core/base/strings.h"
 #include "core/objective/objective_table.h"
 #include "core/train/agreement.h"
+#include "core/train/run_plan.h"
 #include "core/train/trainer.h"
 
 namespace triptych {
@@ -16,17 +18,6 @@ namespace {
 
 std::string tag_of(const ObjectiveConfig& objective) {
   return std::visit([](const auto& config) { return std::string(config.kTag); }, objective);
-}
-
-/// Parameters by tower: OpenCLIP's names put the image tower under "visual.".
-std::map<std::string, std::int64_t> parameters_by_part(Objective& objective) {
-  std::map<std::string, std::int64_t> parts;
-  for (const auto& [name, tensor] : objective.module().parameters()) {
-    const bool image = name.starts_with("visual."), scale = name.starts_with("logit_");
-    const bool head = name.starts_with("head.");
-    parts[image ? "image tower" : scale ? "logit scale" : head ? "head" : "text tower"] += tensor.numel();
-  }
-  return parts;
 }
 
 std::string row(const std::string& name, const std::string& value) {
@@ -40,6 +31,10 @@ std::map<std::string, std::vector<std::string>> ranks_by_host(const std::vector<
   return ranks;
 }
 
+std::string rounded(double value) {
+  return number_text(std::round(value * 1e3) / 1e3);
+}
+
 std::string size_text(std::int64_t bytes) {
   return human_size(static_cast<std::uint64_t>(bytes));
 }
@@ -50,18 +45,24 @@ void open_corpora(const TrainRequest& request, const Place& place, Collectives& 
   check_same_everywhere(comm, "set of corpora", hash_text(parts.corpora->fingerprint()));
 }
 
-/// Counts the parameters first and takes memory only when all will fit.
+/// Estimates first and takes memory only when all will fit.
 void build_model(const TrainConfig& config, const Place& place, bool resumes, RunParts& parts) {
-  BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
-                       .device = at::kMeta,
-                       .parameters = computation_of(config.train).parameters,
-                       .attention = computation_of(config.train).attention,
-                       .initial_weights = !resumes};
-  const auto shapes = make_objective(config.objective, config.model, parts.facts, context);
-  parts.memory = estimate_memory(config, parts.plan, *shapes, place.rank, parts.facts.num_labels);
+  const BuildContext context{.seed = static_cast<std::uint64_t>(config.run.seed),
+                             .device = parts.device,
+                             .parameters = computation_of(config.train).parameters,
+                             .attention = computation_of(config.train).attention,
+                             .initial_weights = !resumes};
+  const auto shapes = objective_on_meta(config, parts.facts);
+  const RankShape shape{.ranks = place.size,
+                        .rank = place.rank,
+                        .local_batch = parts.plan.local_batch,
+                        .micro_batch = parts.plan.micro_batch,
+                        .classes = parts.facts.num_labels,
+                        .device = parts.device.type()};
+  parts.trace = trace_step(*shapes, config, shape);
+  parts.memory = estimate_memory(*shapes, config, shape, parts.trace);
   const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
   check_memory(parts.memory, total_memory(parts.device) / sharers, config, parts.plan.micro_batch);
-  context.device = parts.device;
   parts.objective = make_objective(config.objective, config.model, parts.facts, context);
 }
 
@@ -126,16 +127,22 @@ std::string settings_table(const TrainRequest& request, const Place& place, cons
   table += row("steps", human_count(plan.total_steps) + " (" + config.schedule.total.text() + "), warm-up " +
                             human_count(plan.warmup_steps));
   table += row("objective", tag_of(config.objective) + ", " + config.train.precision);
-  for (const auto& [name, count] : parameters_by_part(*parts.objective)) {
+  for (const auto& [name, count] : parameters_by_tower(parts.objective->module())) {
     table += row(name, human_count(count) + " parameters");
   }
   table += row("learning rate", number_text(config.optimizer.lr) + ", " + config.schedule.shape + ", decay " +
                                     number_text(config.optimizer.weight_decay) + ", clip " +
                                     number_text(config.optimizer.clip_norm));
+  const auto& memory = parts.memory;
   table +=
-      row("memory a rank", "about " + size_text(parts.memory.total()) + ": weights " + size_text(parts.memory.weights) +
-                               ", activations " + size_text(parts.memory.activations) + ", optimizer " +
-                               size_text(parts.memory.optimizer));
+      row("memory a rank", "at most " + size_text(memory.total()) + ": weights " + size_text(memory.weights) +
+                               ", gradients " + size_text(memory.gradients) + ", optimizer " +
+                               size_text(memory.optimizer) + ", activations " + size_text(memory.activations) +
+                               ", loss " + size_text(memory.loss) + ", batches " + size_text(memory.batches) +
+                               ", snapshot " + size_text(memory.snapshot) + ", program " + size_text(memory.program));
+  const double rows = 1e9 * static_cast<double>(plan.micro_batch);
+  table += row("work a sample", rounded(parts.trace.forward_flops / rows) + " GFLOP forward, " +
+                                    rounded(parts.trace.backward_flops / rows) + " backward, texts at full length");
   return table;
 }
 

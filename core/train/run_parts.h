@@ -21,6 +21,7 @@ struct RunParts {
   StepPlan plan;
   std::unique_ptr<Objective> objective;
   std::unique_ptr<Evaluations> evaluations;
+  StepTrace trace;  ///< of one micro-batch
   MemoryEstimate memory;
   at::Device device = at::kCPU;
 };

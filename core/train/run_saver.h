@@ -11,7 +11,7 @@ namespace triptych {
 
 class RunSaver {
  public:
-  using Stage = std::function<SaveJob()>;  ///< copies the state, on rank 0
+  using Stage = CheckpointWriter::Stage;  ///< rank 0 alone
   /// `writer`: rank 0's, null on the others.
   RunSaver(Collectives& comm, std::unique_ptr<CheckpointWriter> writer, std::int64_t max_failures);
   /// Waits for the save before, then stages and lets a thread write. Collective.

@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cstring>
+#include <map>
 #include <sstream>
 #include <stdexcept>
 
@@ -38,11 +39,14 @@ class TensorVisitor : public StateVisitor {
 
 class CopyOut : public TensorVisitor {
  public:
-  CopyOut(StateSnapshot& snapshot, const std::set<std::string>& model_names)
-      : snapshot_(snapshot), model_names_(model_names) {}
+  CopyOut(StateSnapshot& snapshot, const std::set<std::string>& model_names, StateSnapshot room)
+      : snapshot_(snapshot), model_names_(model_names) {
+    for (auto* part : {&room.model, &room.state})
+      for (auto& item : *part) room_.emplace(item.name, std::move(item.tensor));
+  }
   void tensor(const std::string& name, at::Tensor& tensor) override {
     if (!seen_.insert(name).second) throw std::logic_error("two items of state are called " + name);
-    auto copy = at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
+    at::Tensor copy = room_for(name, tensor);
     copy.copy_(tensor.detach());
     (model_names_.contains(name) ? snapshot_.model : snapshot_.state).push_back({name, copy});
   }
@@ -52,8 +56,16 @@ class CopyOut : public TensorVisitor {
   }
 
  private:
+  at::Tensor room_for(const std::string& name, const at::Tensor& tensor) const {
+    const auto old = room_.find(name);
+    const bool fits = old != room_.end() && old->second.sizes() == tensor.sizes() &&
+                      old->second.scalar_type() == tensor.scalar_type();
+    return fits ? old->second : at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
+  }
+
   StateSnapshot& snapshot_;
   const std::set<std::string>& model_names_;
+  std::map<std::string, at::Tensor> room_;
   std::set<std::string> seen_;
 };
 
@@ -163,10 +175,10 @@ std::set<std::string> names_of_model(const Module& module) {
   return names;
 }
 
-StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names) {
+StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names, StateSnapshot room) {
   const c10::NoGradGuard no_grad;
   StateSnapshot snapshot;
-  CopyOut copy(snapshot, model_names);
+  CopyOut copy(snapshot, model_names, std::move(room));
   visit(copy);
   return snapshot;
 }

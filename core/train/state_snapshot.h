@@ -24,8 +24,10 @@ struct StateSnapshot {
   std::vector<NamedTensor> state;  ///< the rest. Integers are int64 scalars, reals float64 scalars, texts uint8 vectors
 };
 
-/// Copies. Items named in `model_names` go to the model part. Throws std::logic_error when two items have one name.
-StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names);
+/// Copies. Items named in `model_names` go to the model part. `room`: an older snapshot that nobody reads any more, whose
+/// memory is written again, because fresh pages cost more than the copy. Throws std::logic_error when two items have one
+/// name.
+StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names, StateSnapshot room = {});
 
 /// Copies two files back into the state that `visit` lists. First compares everything and throws CheckpointError with a
 /// table of the differences (missing, unknown, other shape or dtype), so that nothing is ever half loaded.

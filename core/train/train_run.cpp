@@ -56,7 +56,7 @@ class TrainRun {
   void save_if_due();
   void save();
   void settle();
-  SaveJob stage();
+  SaveJob stage(StateSnapshot room);
   // Decisions.
   struct Boundary {
     bool stop = false, storage_failed = false, bad_records = false, no_batch = false;
@@ -380,7 +380,7 @@ void TrainRun::save() {
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
   const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
-  saver_->save([this] { return stage(); });
+  saver_->save([this](StateSnapshot room) { return stage(std::move(room)); });
 }
 
 /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.
@@ -391,7 +391,7 @@ void TrainRun::settle() {
 }
 
 /// Rank 0 alone: every rank holds the same state.
-SaveJob TrainRun::stage() {
+SaveJob TrainRun::stage(StateSnapshot room) {
   const auto& facts = parts_.compute;
   SaveJob job;
   job.manifest = {.step = trainer_->steps_done(),
@@ -406,7 +406,7 @@ SaveJob TrainRun::stage() {
                   .device = facts.device,
                   .instruction_set = facts.instruction_set,
                   .program = request_.program};
-  job.snapshot = take_snapshot(state(), model_names_);
+  job.snapshot = take_snapshot(state(), model_names_, std::move(room));
   job.config_text = request_.config_text;
   job.logs = log_->files();
   job.best_step = parts_.evaluations->best_step();

@@ -70,6 +70,24 @@ TEST(EndToEnd, TrainsEvaluatesAndInspectsOnOneAndTwoRanks) {
   EXPECT_GE(run["evaluations"].size(), 10U);
 }
 
+TEST(EndToEnd, ARingOverMpiTrainsAsOneRankDoes) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto trained = [&](const std::string& name, int ranks) {
+    const auto outcome = run_shell("mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " +
+                                   (dir / name).string() + " --set train.micro_batch=2 --set objective.exchange=" + name.substr(0, name.find('_')));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return losses(dir / name / "metrics.jsonl");
+  };
+  const auto alone = trained("gather", 1);
+  ASSERT_EQ(alone.size(), 4U);
+  for (const int ranks : {2, 3}) {
+    const auto ring = trained("ring_" + std::to_string(ranks), ranks);
+    ASSERT_EQ(ring.size(), 4U);
+    for (std::size_t step = 0; step < 4; ++step) EXPECT_NEAR(ring[step], alone[step], 1e-4 * alone[step]) << step;
+  }
+}
+
 TEST(EndToEnd, AHeadIsNotEvaluatedWithOtherClasses) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);

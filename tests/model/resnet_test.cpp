@@ -53,14 +53,10 @@ std::map<std::string, at::Tensor> by_name(const Module& module) {
   return tensors;
 }
 
-TEST(ResNet, AgreesWithPlainOperationsAndAveragePool) {
-  ResNet tower(small(), 6, Initializer(1));
-  tower.to(at::kCPU, at::kDouble);
-  const auto p = by_name(tower);
-  const at::Tensor pixels = draw({1}, {3, 3, 64, 64});
-  const at::Tensor ours = tower.project(tower.features(pixels, {})), weights = draw({2}, ours.sizes());
-  const at::Tensor expected = plain(p, pixels).mean({2, 3}).matmul(p.at("proj"));
-  EXPECT_LT(difference(ours, expected), 1e-10);
+/// Of all parameters, under a weighted sum of either form of the output.
+void expect_same_gradients(const std::map<std::string, at::Tensor>& p, const at::Tensor& ours,
+                           const at::Tensor& expected) {
+  const at::Tensor weights = draw({2}, ours.sizes());
   (ours * weights).sum().backward();
   std::map<std::string, at::Tensor> gradients;
   for (const auto& [name, tensor] : p) {
@@ -68,10 +64,21 @@ TEST(ResNet, AgreesWithPlainOperationsAndAveragePool) {
     tensor.mutable_grad() = at::Tensor();
   }
   (expected * weights).sum().backward();
-  for (const auto& [name, tensor] : p)
-    EXPECT_LT(difference(gradients[name], tensor.grad()),
-              1e-9 * std::max(1.0, tensor.grad().abs().max().item<double>()))
-        << name;
+  for (const auto& [name, tensor] : p) {
+    const double largest = std::max(1.0, tensor.grad().abs().max().item<double>());
+    EXPECT_LT(difference(gradients[name], tensor.grad()), 1e-9 * largest) << name;
+  }
+}
+
+TEST(ResNet, AgreesWithPlainOperationsAndAveragePool) {
+  ResNet tower(small(), 6, Initializer(1));
+  tower.to(at::kCPU, at::kDouble);
+  const auto p = by_name(tower);
+  const at::Tensor pixels = draw({1}, {3, 3, 64, 64});
+  const at::Tensor ours = tower.project(tower.features(pixels, {}));
+  const at::Tensor expected = plain(p, pixels).mean({2, 3}).matmul(p.at("proj"));
+  EXPECT_LT(difference(ours, expected), 1e-10);
+  expect_same_gradients(p, ours, expected);
 }
 
 TEST(ResNet, AttentionPoolIsClips) {
@@ -92,7 +99,9 @@ TEST(ResNet, AttentionPoolIsClips) {
     heads.push_back((weights.unsqueeze(2) * v).sum(0));
   }
   const at::Tensor expected = linear(at::cat(heads, 1), "c_proj");
-  EXPECT_LT(difference(tower.project(tower.features(pixels, {})), expected), 1e-10);
+  const at::Tensor ours = tower.project(tower.features(pixels, {}));
+  EXPECT_LT(difference(ours, expected), 1e-10);
+  expect_same_gradients(p, ours, expected);
 }
 
 TEST(ResNet, NumbersOfParametersArePublished) {

@@ -118,6 +118,22 @@ TEST(CausalTransformer, RowsOfAllLengthsComeOutInTheirOrder) {
   EXPECT_LT(difference(gradient, tower.parameters()[0].tensor.grad()), 1e-14 * gradient.abs().max().item<double>());
 }
 
+/// Blocks that run again in backward see the rows of their own group.
+TEST(CausalTransformer, GroupsRunAgainAsTheyRan) {
+  const at::Tensor tokens = at::randint(1, 29, {40, 9}, at::kLong);
+  const auto gradient = [&](bool recompute) {
+    auto config = small_text();
+    config.length_groups = 8;
+    CausalTransformer tower(config, 5, Initializer(2));
+    ForwardScope scope;
+    scope.recompute = recompute;
+    const at::Tensor out = tower.forward(tokens, scope);
+    (out * draw({3}, out.sizes())).sum().backward();
+    return tower.parameters()[0].tensor.grad().clone();
+  };
+  EXPECT_TRUE(gradient(true).equal(gradient(false)));
+}
+
 /// Groups must not add their gradients in bfloat16.
 TEST(CausalTransformer, GroupsMeetInFullPrecision) {
   const at::Tensor tokens = at::randint(1, 29, {96, 9}, at::kLong);

@@ -129,6 +129,20 @@ TEST(Checkpoint, TwoItemsOfOneNameAreAMistake) {
   EXPECT_THROW(take_snapshot(twice, kModelNames), std::logic_error);
 }
 
+TEST(Checkpoint, ASnapshotTakesTheRoomOfAnOlderOne) {
+  SmallState state;
+  StateSnapshot old = take_snapshot(state.visit(), kModelNames);
+  const auto* const room = old.model[0].tensor.const_data_ptr();
+  state.weight = state.weight + 1;
+  StateSnapshot next = take_snapshot(state.visit(), kModelNames, std::move(old));
+  EXPECT_EQ(next.model[0].tensor.const_data_ptr(), room);
+  EXPECT_TRUE(next.model[0].tensor.equal(state.weight));
+  EXPECT_NE(next.model[0].tensor.const_data_ptr(), state.weight.const_data_ptr());
+  state.weight = at::full({5, 3}, 2.0);  // no longer fits
+  const StateSnapshot other = take_snapshot(state.visit(), kModelNames, std::move(next));
+  EXPECT_TRUE(other.model[0].tensor.equal(state.weight));
+}
+
 TEST(Checkpoint, EveryCutIsRefused) {
   const TempDir folder;
   const auto path = write_step(folder.path(), 1);
@@ -228,7 +242,7 @@ TEST(CheckpointWriter, KeepsLastEveryAndBest) {
   config.keep_every = steps(40);
   CheckpointWriter writer(store, config, {});
   for (std::int64_t step = 10; step <= 100; step += 10) {
-    writer.save([&] { return job_of(step, step >= 30 ? std::optional<std::int64_t>(30) : std::nullopt); });
+    writer.save([&](StateSnapshot) { return job_of(step, step >= 30 ? std::optional<std::int64_t>(30) : std::nullopt); });
   }
   writer.wait();
   EXPECT_EQ(store.steps(), (std::vector<std::int64_t>{100, 90, 80, 40, 30}));
@@ -239,24 +253,24 @@ TEST(CheckpointWriter, AFullDiskIsSurvivedAndCounted) {
   const TempDir folder;
   const CheckpointStore store(folder.path());
   CheckpointWriter writer(store, {}, {});
-  writer.save([&] { return job_of(1, std::nullopt); });
+  writer.save([&](StateSnapshot) { return job_of(1, std::nullopt); });
   writer.wait();
   struct rlimit before = {};
   getrlimit(RLIMIT_FSIZE, &before);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const struct rlimit tight = {200, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &tight);  // every write beyond 200 bytes fails, as on a full disk
-  writer.save([&] { return job_of(2, std::nullopt); });
+  writer.save([&](StateSnapshot) { return job_of(2, std::nullopt); });
   writer.wait();
   EXPECT_EQ(writer.failures_in_a_row(), 1);
-  writer.save([&]() -> SaveJob { throw StorageError("logs are held back"); });
+  writer.save([&](StateSnapshot) -> SaveJob { throw StorageError("logs are held back"); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(writer.failures_in_a_row(), 2);
   EXPECT_EQ(writer.last_error(), "logs are held back");
   EXPECT_EQ(store.newest_valid()->manifest.step, 1);
   EXPECT_FALSE(fs::exists(store.path(2).string() + ".tmp"));
-  writer.save([&] { return job_of(3, std::nullopt); });
+  writer.save([&](StateSnapshot) { return job_of(3, std::nullopt); });
   writer.wait();
   EXPECT_EQ(writer.failures_in_a_row(), 0);
   EXPECT_EQ(store.newest_valid()->manifest.step, 3);

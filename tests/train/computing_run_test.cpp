@@ -116,6 +116,28 @@ TEST(ComputingRun, ShardedOptimizerGivesTheSameBitsAndResumesOnAnyNumberOfRanks)
   for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_EQ(fewer[i]["samples"], whole[i]["samples"]);
 }
 
+TEST(ComputingRun, ShardingMeetsFrozenTowersAveragesAndALossScale) {
+  const TinyRun tiny;
+  for (const std::string precision : {"fp32", "fp16"}) {
+    auto config = tiny.config("whole_" + precision);
+    config.train.precision = precision;
+    config.train.init_loss_scale = 1024;
+    config.train.ema = EmaConfig{};
+    config.train.micro_batch = 2;
+    config.optimizer.freeze = {"visual.*"};
+    EXPECT_EQ(TinyRun::train(config, 3), ExitCode::kDone);
+    config.run.name = "sharded_" + precision;
+    config.optimizer.shard = true;
+    expect_exact_resume(tiny, config, 3, 3);
+    for (const char* file : {"model.safetensors", "state.safetensors"}) {
+      const auto of = [&](const std::string& run) {
+        return read_file(CheckpointStore(tiny.run(run + precision) / "checkpoints").path(10) / file);
+      };
+      EXPECT_EQ(of("sharded_"), of("whole_")) << file << " " << precision;
+    }
+  }
+}
+
 TEST(ShardedOptimizer, RanksShareTheMoments) {
   std::vector<std::int64_t> bytes(3);
   std::int64_t all = 0;

@@ -1,0 +1,164 @@
+// Counts from the trace, times from the device's row of the table.
+#include "core/train/run_plan.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+#include "core/base/errors.h"
+#include "core/train/loss_cost.h"
+#include "core/train/run_environment.h"
+#include "core/train/trainer.h"
+
+namespace triptych {
+namespace {
+
+constexpr std::int64_t kBucketBytes = 25LL << 20;  // of GradientSync
+
+/// The towers with texts of another length. Position tables then have fewer rows, which nothing but the trace sees.
+TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens) {
+  const auto shorten = [&](auto& tower) {
+    if constexpr (requires { tower.context; }) {
+      if (tokens > tower.context) {
+        throw ConfigError("--text-tokens: got " + std::to_string(tokens) + ", but model.text.context is " +
+                          std::to_string(tower.context));
+      }
+      tower.context = tokens;
+    }
+  };
+  if (tokens > 0) std::visit(shorten, config.model.text);
+  return config;
+}
+
+/// The time model, with the slowest link of the ring.
+class Ring {
+ public:
+  Ring(const PlanRequest& request)
+      : ranks_(static_cast<double>(request.ranks)),
+        link_(request.ranks <= request.ranks_per_node ? request.device.within : request.device.across) {}
+  /// Every rank gets all of `bytes`, of which it had its share.
+  PlannedExchange all_gather(const std::string& what, std::int64_t bytes) const { return exchange(what, bytes, 1, 1); }
+  /// `pieces`: started one by one, each with its own latency.
+  PlannedExchange all_reduce(const std::string& what, std::int64_t bytes, std::int64_t pieces) const {
+    return exchange(what, bytes, 2, pieces);
+  }
+
+ private:
+  PlannedExchange exchange(const std::string& what, std::int64_t bytes, double rounds, std::int64_t pieces) const {
+    const double size = static_cast<double>(bytes), others = ranks_ - 1;
+    return {what, static_cast<std::int64_t>(rounds * size * others / ranks_),
+            rounds * others * (static_cast<double>(pieces) * link_.latency_s + size / (ranks_ * link_.bytes_per_s))};
+  }
+
+  double ranks_;
+  LinkFacts link_;
+};
+
+/// The largest number for which `fits` holds, if it holds for all below; 0: none.
+std::int64_t largest(const std::function<bool(std::int64_t)>& fits) {
+  constexpr std::int64_t kMost = 1LL << 24;
+  if (!fits(1)) return 0;
+  std::int64_t good = 1, bad = 2;
+  while (bad < kMost && fits(bad)) good = bad, bad *= 2;
+  while (bad - good > std::max<std::int64_t>(good / 64, 1)) {
+    const auto middle = good + (bad - good) / 2;
+    (fits(middle) ? good : bad) = middle;
+  }
+  return good;
+}
+
+std::int64_t available_to_rank(const PlanRequest& request) {
+  if (request.device.memory > 0) return request.device.memory;
+  return total_memory(at::kCPU) / std::min(request.ranks, request.ranks_per_node);
+}
+
+std::vector<PlannedExchange> exchanges_of(const PlanRequest& request, const LossCost& loss, std::int64_t gradients) {
+  if (request.ranks == 1) return {};
+  const Ring ring(request);
+  std::vector<PlannedExchange> all;
+  if (loss.embeddings > 0) all.push_back(ring.all_gather("embeddings", loss.embeddings));
+  if (loss.sums > 0) all.push_back(ring.all_gather("log-sum-exps and labels", loss.sums));
+  all.push_back(ring.all_reduce("gradients", gradients, gradients / kBucketBytes + 1));
+  // One broadcast an owner: in a ring all of it costs what gathering the shares does.
+  if (request.config.optimizer.shard) all.push_back(ring.all_gather("updated shares", gradients));
+  return all;
+}
+
+void add_times(const PlanRequest& request, RunPlan& plan) {
+  const auto& precision = request.config.train.precision;
+  const double cores = request.device.type == at::kCPU ? static_cast<double>(request.threads) : 1;
+  const double speed = request.device.peak_flops(precision) * request.device.utilisation(precision) * cores;
+  plan.compute_s = plan.step_flops() / speed;
+  // Gradients travel while the last micro-batch's backward runs; what is longer than that waits, as all others do.
+  const double hidden = static_cast<double>(plan.micro_batch) * plan.backward_flops / speed;
+  plan.step_s = plan.compute_s;
+  for (const auto& exchange : plan.exchanges) {
+    plan.communication_s += exchange.seconds;
+    plan.step_s += exchange.what == "gradients" ? std::max(0.0, exchange.seconds - hidden) : exchange.seconds;
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::int64_t>> parameters_by_tower(Module& module) {
+  std::map<std::string, std::int64_t> parts;
+  for (const auto& [name, tensor] : module.parameters()) {
+    const bool image = name.starts_with("visual."), logits = name.starts_with("logit_");
+    const bool head = name.starts_with("head.");
+    parts[image ? "image tower" : logits ? "logit scale" : head ? "head" : "text tower"] += tensor.numel();
+  }
+  return {parts.begin(), parts.end()};
+}
+
+RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
+  const auto& config = request.config;
+  const auto steps = plan_steps(config, static_cast<int>(request.ranks), facts.records_per_epoch);
+  const auto whole = objective_on_meta(config, facts);
+  const auto traced = objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
+  RankShape shape{.ranks = request.ranks,
+                  .local_batch = steps.local_batch,
+                  .micro_batch = steps.micro_batch,
+                  .classes = facts.num_labels,
+                  .device = request.device.type};
+  const auto memory = [&](const RankShape& at) {
+    return estimate_memory(*whole, config, at, trace_step(*traced, config, at));
+  };
+  const auto trace = trace_step(*traced, config, shape);
+  const auto loss = loss_cost(config, whole->needs(), shape);
+  const auto rows = static_cast<double>(shape.micro_batch);
+
+  RunPlan plan;
+  plan.parameters = parameters_by_tower(whole->module());
+  plan.local_batch = shape.local_batch;
+  plan.micro_batch = shape.micro_batch;
+  plan.forward_flops = trace.forward_flops / rows;
+  plan.backward_flops = trace.backward_flops / rows;
+  plan.first_pass_flops = loss.rows_meet && shape.micro_batch < shape.local_batch ? plan.forward_flops : 0;
+  plan.loss_flops = loss.flops / static_cast<double>(shape.local_batch);
+  plan.memory = estimate_memory(*whole, config, shape, trace);
+  plan.available = available_to_rank(request);
+  std::int64_t gradients = 0;
+  for (const auto& [name, tensor] : whole->module().parameters()) {
+    if (!tensor.requires_grad()) continue;
+    plan.trained += tensor.numel();
+    gradients += tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
+  }
+  plan.exchanges = exchanges_of(request, loss, gradients);
+  add_times(request, plan);
+  plan.largest_micro_batch = largest([&](std::int64_t n) {
+    RankShape at = shape;
+    at.local_batch = at.micro_batch = n;
+    return memory(at).total() <= plan.available;
+  });
+  plan.largest_local_batch = largest([&](std::int64_t pieces) {
+                               RankShape at = shape;
+                               at.local_batch = pieces * at.micro_batch;
+                               return estimate_memory(*whole, config, at, trace).total() <= plan.available;
+                             }) *
+                             shape.micro_batch;
+  return plan;
+}
+
+}  // namespace triptych
