@@ -2,7 +2,7 @@
 #include "apps/bench_index.h"
 
 #include <fcntl.h>
-#include <malloc.h>
+#include <gperftools/malloc_extension.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,7 +119,8 @@ Json bench_index(std::int64_t records) {
   const auto bytes = write_shards(folder.path(), 0, whole, kRecordsPerShard) +
                      write_shards(folder.path(), whole, whole + (rest > 0 ? 1 : 0), rest);
   const auto write_s = seconds_since(written);
-  malloc_trim(0);  // so that what writing leaves behind does not hide what opening needs
+  MallocExtension::instance()
+      ->ReleaseFreeMemory();  // so that what writing leaves behind does not hide what opening needs
   const auto private_before = memory_use(at::kCPU).private_rss_mb;
 
   DataConfig data;

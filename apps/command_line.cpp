@@ -220,7 +220,7 @@ void declare_plan(CLI::App& app, PlanArguments& a) {
       "plan", "Says what a run would take: parameters, work, memory by part, exchanges, time, the largest batch");
   plan->add_option("CONFIG", a.config, "YAML file of the run")->required()->option_text(" ");
   add_set(*plan, a.set);
-  add_count(*plan, "--ranks", a.ranks, "ranks of the run")->required();
+  add_count(*plan, "--ranks", a.ranks, "ranks of the run")->required()->check(CLI::Range(1, 1 << 20).description(""));
   plan->add_option("--device", a.device, "what each rank computes on")
       ->required()
       ->check(CLI::IsMember({"h100", "a100", "cpu"}).description(""))

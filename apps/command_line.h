@@ -70,7 +70,7 @@ struct DataArguments {
 };
 
 struct BenchArguments {
-  std::string what;    ///< loader | index | loss | step
+  std::string what;    ///< loader | index | loss | step | checkpoint | attention
   std::string config;  ///< empty: configs/quickstart.yaml
   std::vector<std::string> set;
   double seconds = 0;           ///< of measurement; 0: five

@@ -1,4 +1,7 @@
 // `triptych plan CONFIG --ranks N --device h100|a100|cpu`: what a run would take, before there is a machine for it.
+#include <algorithm>
+#include <thread>
+
 #include "apps/commands.h"
 #include "apps/result.h"
 #include "core/train/run_plan.h"
@@ -23,12 +26,22 @@ bool needs_classes(const TrainConfig& config) {
 
 /// The corpora are opened only where the model has a row for each of their classes and --classes does not say how many.
 CorpusFacts facts_of(const TrainConfig& config, const PlanArguments& arguments) {
-  CorpusFacts facts;
+  if (!needs_classes(config) && arguments.classes > 0) {
+    throw ConfigError("--classes: got " + std::to_string(arguments.classes) +
+                      ", but neither the objective nor model.text has a row for each class; leave it out");
+  }
   if (needs_classes(config) && arguments.classes == 0) return CorpusSet(config.data).facts(config.train.global_batch);
+  CorpusFacts facts;
   facts.num_labels = arguments.classes;
   facts.captions = static_cast<int>(config.data.captions.all_positive);
-  facts.records_per_epoch = std::max<std::int64_t>(config.train.global_batch, 1'000'000);  // decides no size
   return facts;
+}
+
+/// train.threads, or this machine's cores dealt out to the ranks of a machine.
+std::int64_t threads_of_rank(const TrainConfig& config, const PlanArguments& arguments) {
+  if (config.train.threads > 0) return config.train.threads;
+  const auto cores = static_cast<std::int64_t>(std::thread::hardware_concurrency());
+  return std::max<std::int64_t>(cores / std::min(arguments.ranks, arguments.ranks_per_node), 1);
 }
 
 Json memory_json(const RunPlan& plan) {
@@ -69,7 +82,7 @@ Json plan_json(const RunPlan& plan, const PlanRequest& request) {
           {"global_batch", global_batch},
           {"local_batch", plan.local_batch},
           {"micro_batch", plan.micro_batch},
-          {"fits", plan.memory.total() <= plan.available},
+          {"fits", plan.fits},
           {"largest_micro_batch", plan.largest_micro_batch},
           {"largest_local_batch", plan.largest_local_batch},
           {"parameters", parameters},
@@ -84,6 +97,7 @@ Json plan_json(const RunPlan& plan, const PlanRequest& request) {
           {"assumed",
            {{"tflops_peak", device.peak_flops(precision) / 1e12 * (device.type == at::kCPU ? request.threads : 1)},
             {"utilisation", device.utilisation(precision)},
+            {"threads", device.type == at::kCPU ? Json(request.threads) : Json("-")},
             {"link", one_node ? "within a machine" : "across machines"},
             {"link_gb_per_s", link.bytes_per_s / 1e9},
             {"link_latency_us", link.latency_s * 1e6},
@@ -100,7 +114,7 @@ ExitCode run_command(const PlanArguments& arguments) {
                             .ranks = arguments.ranks,
                             .ranks_per_node = arguments.ranks_per_node,
                             .device = device_facts(arguments.device),
-                            .threads = std::max<std::int64_t>(config.train.threads, 1),
+                            .threads = threads_of_rank(config, arguments),
                             .text_tokens = arguments.text_tokens};
   print_result(plan_json(plan_run(request, facts_of(config, arguments)), request), arguments.format);
   return ExitCode::kDone;

@@ -22,8 +22,7 @@ SoftmaxSums<Real> sums_from(const RunningSoftmax& softmax, std::int64_t first) {
           softmax.weighted.data_ptr<double>() + first, softmax.positive.data_ptr<double>() + first};
 }
 
-// ---- fused loops
-// -----------------------------------------------------------------------------------------------------
+// ---- Fused loops ----
 
 template <class Real>
 TileLabels<Real> labels_from(const LabelColumns& labels, std::int64_t first) {
@@ -80,8 +79,7 @@ void turn_by_loops(const PairSoftmax& pairs, const at::Tensor& products, const P
                    [&](auto begin, auto end) { tile_loops<Real>().to_gradient(tile, row, column, begin, end); });
 }
 
-// ---- tensor operations
-// -----------------------------------------------------------------------------------------------
+// ---- Tensor operations ----
 
 /// T of the tile, 0 where a row meets itself.
 at::Tensor targets_at(const PairSoftmax& pairs, const at::Tensor& products, const Place& at) {

@@ -17,7 +17,8 @@ struct TilePlace {
 };
 
 /// The largest tile. It depends on nothing but the type of the rows, so that neither do the sums' orders on the number
-/// of ranks: larger in fp32, where at::mm copies its factors for every tile (16 MiB); else the 2 MiB that a cache holds.
+/// of ranks: larger in fp32, where at::mm copies its factors for every tile (16 MiB); else the 2 MiB that a cache
+/// holds.
 struct TileSize {
   std::int64_t rows, columns;
   static TileSize of(at::ScalarType rows);

@@ -37,6 +37,7 @@ class ContrastiveObjective : public Objective {
   void take_mixed_labels() { needs_.mixed_labels = true; }
   /// {images [b, d], texts [b, n, d]}.
   std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) override;
+  bool begin_step_changes_state() const override { return false; }
   LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) override;
   /// Keeps the logarithm of the logit scale in [0, log 100] if asked to.
   void after_update(StepScope& scope) override;

@@ -31,6 +31,7 @@ class CrossEntropyObjective : public Objective {
   BatchSpec needs() const override { return needs_; }
   /// {logits [b, labels]}.
   std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) override;
+  bool begin_step_changes_state() const override { return false; }
   LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) override;
   Module& module() override { return model_; }
   /// The image embedding is the tower's feature, of unit length.

@@ -37,6 +37,9 @@ class Objective {
   virtual std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) = 0;
   /// Clamps, momentum updates: once at the start of a step, the same on every rank.
   virtual void begin_step(StepScope&) {}
+  /// Whether begin_step changes what visit_state lists. Then a checkpoint must be copied before it, not only before the
+  /// update. An objective that overrides begin_step and not this is safe and waits longer.
+  virtual bool begin_step_changes_state() const { return true; }
   /// Forward and backward of this rank's rows, cut into micro-batches of equal size: adds this rank's gradients.
   /// Collective.
   virtual LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) = 0;

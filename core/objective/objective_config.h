@@ -12,8 +12,7 @@ template <class Value, class Visit>
 void exchange_field(Value& exchange, Visit&& field) {
   field("exchange", exchange,
         "how the loss meets the embeddings of the other ranks: gathered once (gather), or passed around a ring of "
-        "ranks, a "
-        "rank's rows at a time (ring): no rank holds them all, but they travel again in the backward",
+        "ranks, a rank's rows at a time (ring): no rank holds them all, but they travel again in the backward",
         one_of({"gather", "ring"}));
 }
 

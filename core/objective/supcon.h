@@ -28,6 +28,7 @@ class SupConObjective : public Objective {
   BatchSpec needs() const override { return needs_; }
   /// {views [b, 2, d]}.
   std::vector<at::Tensor> encode(const Batch& micro_batch, StepScope& scope) override;
+  bool begin_step_changes_state() const override { return false; }
   LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) override;
   Module& module() override { return model_; }
   /// The image embedding is that before the projection, which the paper throws away after training.

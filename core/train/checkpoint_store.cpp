@@ -150,11 +150,21 @@ void CheckpointWriter::save(const Stage& stage) {
     return;
   }
   running_path_ = store_.path(job_.manifest.step);
-  running_ = std::async(std::launch::async, [this] {
+  std::promise<void> copied;
+  copied_ = copied.get_future();
+  running_ = std::async(std::launch::async, [this, copied = std::move(copied)]() mutable {
     const auto start = std::chrono::steady_clock::now();
+    job_.snapshot.finish();
+    copied.set_value();
     write(job_);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
+}
+
+void CheckpointWriter::wait_for_copy() {
+  if (!copied_.valid()) return;
+  copied_.wait();
+  copied_ = {};
 }
 
 void CheckpointWriter::write(const SaveJob& job) const {

@@ -60,11 +60,13 @@ class CheckpointWriter {
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
   /// Waits for the save that is running.
   void wait();
-  /// Copies the state into a job; `room` is the memory of the last save's copy (take_snapshot), for this one.
+  /// Begins a snapshot of the state; `room` is the memory of the last one (begin_snapshot).
   using Stage = std::function<SaveJob(StateSnapshot room)>;
-  /// Waits for the previous save, then lets `stage` copy the state (so at most one copy exists) and starts writing it.
-  /// The copy's memory is kept for the next save.
+  /// Waits for the previous save, then calls `stage` (so at most one copy exists); the thread finishes the snapshot and
+  /// writes it. The state must not change before wait_for_copy() has returned.
   void save(const Stage& stage);
+  /// Waits until the state of the last save() is copied. Returns at once if it is.
+  void wait_for_copy();
   /// Waits for the save that is running, but not longer.
   void wait_at_most(double seconds);
   /// Looks, without waiting, whether a save has ended, and logs how.
@@ -83,6 +85,7 @@ class CheckpointWriter {
   RunGeometry geometry_;
   SaveJob job_;                  ///< of the last save: what the thread reads while it runs
   std::future<double> running_;  ///< seconds that the write took
+  std::future<void> copied_;     ///< the state is
   std::filesystem::path running_path_;
   std::int64_t failures_in_a_row_ = 0;
   std::string last_error_;

@@ -10,20 +10,24 @@ constexpr double kTera = 1e12, kGiga = 1e9;
 
 const DeviceFacts kTable[] = {
     // NVIDIA H100 SXM data sheet: 80 GB; dense bf16 989, fp32 67, fp64 67 TFLOP/s (TF32 is off in this program).
-    // Within: 391 GB/s, from 67 MB gathered over 8 GPUs in 0.15 ms. Across: 400 Gbit/s InfiniBand (NDR) a GPU.
-    // Utilisation 0.4: NeMo reports 39 % for CLIP on A100; taken for both GPUs, an assumption until measured.
+    // Assumed until measured: links within a machine 390 GB/s (900 by the data sheet), across 400 Gbit/s InfiniBand
+    // (NDR)
+    // a GPU; utilisation 0.2 in bf16, what follows from NeMo's published rate of CLIP g/14 on this GPU, 0.6 elsewhere.
     {.name = "h100",
      .type = at::kCUDA,
      .memory = 80'000'000'000,
      .narrow_flops = 989 * kTera,
      .full_flops = 67 * kTera,
      .double_flops = 67 * kTera,
-     .narrow_utilisation = 0.4,
+     .narrow_utilisation = 0.2,
      .full_utilisation = 0.6,
-     .within = {3e-6, 391 * kGiga},
+     .within = {3e-6, 390 * kGiga},
      .across = {8e-6, 50 * kGiga}},
-    // NVIDIA A100 80 GB SXM data sheet: dense bf16 312, fp32 19.5, fp64 19.5 TFLOP/s. Within: 209 GB/s, from the same
-    // 67 MB in 0.28 ms. Across: 200 Gbit/s InfiniBand (HDR) a GPU.
+    // NVIDIA A100 80 GB SXM data sheet: dense bf16 312, fp32 19.5, fp64 19.5 TFLOP/s. Assumed until measured: links
+    // within
+    // a machine 210 GB/s (600 by the data sheet), across 200 Gbit/s InfiniBand (HDR) a GPU; utilisation 0.4 in bf16,
+    // NeMo's
+    // rate of CLIP g/14 on this GPU (39 %), 0.6 elsewhere.
     {.name = "a100",
      .type = at::kCUDA,
      .memory = 80'000'000'000,
@@ -32,22 +36,21 @@ const DeviceFacts kTable[] = {
      .double_flops = 19.5 * kTera,
      .narrow_utilisation = 0.4,
      .full_utilisation = 0.6,
-     .within = {3e-6, 209 * kGiga},
+     .within = {3e-6, 210 * kGiga},
      .across = {8e-6, 25 * kGiga}},
-    // One core with AMX, measured on 2 (bf16 1.7, fp32 0.346 TFLOP/s in products) and the shares that a step of
-    // ViT-B/32
-    // reached there. Within: 605 MB averaged over 2 ranks in 0.21 s by Open MPI. Across: 10 Gbit/s Ethernet, assumed,
-    // as
-    // are all latencies here.
+    // One core with AMX, of 2 that multiply 1.7 TFLOP/s in bf16 and 0.346 in fp32. Utilisation: what a step of ViT-B/32
+    // reaches there (docs/performance.md, "Allocator": 32 rows in 3.28 s and 5.89 s, 31 GFLOP a row). Within: this
+    // program's
+    // sum of 25 MiB over 2 ranks. Assumed: 10 Gbit/s Ethernet across, all latencies.
     {.name = "cpu",
      .type = at::kCPU,
      .memory = 0,
      .narrow_flops = 0.85 * kTera,
      .full_flops = 0.173 * kTera,
      .double_flops = 0.0865 * kTera,
-     .narrow_utilisation = 0.46,
-     .full_utilisation = 0.6,
-     .within = {1e-6, 2.9 * kGiga},
+     .narrow_utilisation = 0.18,
+     .full_utilisation = 0.49,
+     .within = {1e-6, 0.9 * kGiga},
      .across = {30e-6, 1.25 * kGiga}},
 };
 

@@ -29,7 +29,8 @@ const DeviceFacts& device_facts(const std::string& name);
 
 /// Resident memory of this program on the CPU before it holds a tensor of a run: LibTorch, MPI and the program itself.
 inline constexpr std::int64_t kProgramBytes = 190LL << 20;
-/// What the allocator (tcmalloc) keeps of freed activations, as a share of them: -0.02 to 0.1, by `scripts/measure plan`.
+/// What the allocator (tcmalloc) keeps of freed activations, as a share of them: -0.02 to 0.1, by `scripts/measure
+/// plan`.
 inline constexpr double kAllocatorSlack = 0.1;
 /// What CUDA, cuBLAS and cuDNN take of a GPU before the first tensor.
 inline constexpr std::int64_t kGpuContextBytes = 700LL << 20;

@@ -4,12 +4,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <variant>
 
 #include "core/base/errors.h"
 #include "core/base/strings.h"
 #include "core/objective/objective_table.h"
 #include "core/train/device_table.h"
-#include "core/train/loss_cost.h"
 #include "core/train/parameter_rules.h"
 #include "core/train/trainer.h"
 
@@ -87,34 +87,59 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   estimate.weights = model.state + (config.train.ema ? model.trained : 0);
   estimate.gradients = model.trained * (several || flat ? 2 : 1);
   estimate.optimizer = moments(model, config, shape);
-  estimate.activations = trace.peak;
+  estimate.activations =
+      trace.peak + (cpu ? static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak)) : 0);
   // The loss runs beside what the towers keep, or before they run again, and leaves some of its rows until the end.
   const auto at_loss = loss.peak + (loss.rows_meet && several ? 0 : trace.kept), at_towers = loss.kept + trace.peak;
   estimate.loss = std::max(at_loss, at_towers) - trace.peak;
-  estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 1);
+  estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 2);
   if (cpu && shape.rank == 0) {
     estimate.snapshot = model.state + 2 * model.trained + (config.train.ema ? model.trained : 0);
   }
-  const auto slack = static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak));
-  estimate.program = cpu ? kProgramBytes + slack : kGpuContextBytes;
+  estimate.program = cpu ? kProgramBytes : kGpuContextBytes;
   return estimate;
 }
 
-void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config,
+LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape) {
+  const auto computation = computation_of(config.train);
+  return loss_cost(config.objective, spec,
+                   {.ranks = shape.ranks,
+                    .local_batch = shape.local_batch,
+                    .micro_batch = shape.micro_batch,
+                    .classes = shape.classes,
+                    .embed_dim = config.model.embed_dim,
+                    .parameters = computation.parameters,
+                    .products = computation.products(),
+                    .device = shape.device});
+}
+
+TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens) {
+  const auto shorten = [&](auto& tower) {
+    if constexpr (requires { tower.trim; }) {
+      if (!tower.trim) return;
+    }
+    if constexpr (requires { tower.context; }) tower.context = std::min(tower.context, tokens);
+  };
+  std::visit(shorten, config.model.text);
+  return config;
+}
+
+void check_memory(const MemoryEstimate& estimate, const SharedMemory& memory, const TrainConfig& config,
                   std::int64_t micro_batch) {
-  if (estimate.total() <= available) return;
+  if (memory.holds(estimate)) return;
   const auto size = [](std::int64_t bytes) { return human_size(static_cast<std::uint64_t>(bytes)); };
-  const auto rows = estimate.batches + estimate.loss;
-  const auto parameters = estimate.weights + estimate.gradients + estimate.optimizer + estimate.snapshot;
-  const bool model = parameters > available;
+  const auto available = memory.bytes / memory.sharers, rows = estimate.batches + estimate.loss;
+  const auto state = estimate.weights + estimate.gradients + estimate.optimizer + estimate.snapshot;
+  const bool model = state > available;
   const bool batch = rows > available || rows > estimate.activations;
   const std::string key = model   ? std::string("model:")
                           : batch ? "train.global_batch: " + std::to_string(config.train.global_batch)
                                   : "train.micro_batch: " + std::to_string(micro_batch);
-  throw ConfigError(key + " needs about " + size(estimate.total()) + " a rank (weights, gradients and optimizer " +
-                    size(parameters) + ", activations " + size(estimate.activations) + ", loss " + size(estimate.loss) +
-                    ", batches " + size(estimate.batches) + "), a rank has " + size(available) +
-                    (model ? "; shrink the model" : "; lower it, or shrink the model"));
+  throw ConfigError(key + " needs about " + size(estimate.total()) +
+                    " a rank (weights, gradients, optimizer and their copy for checkpoints " + size(state) +
+                    ", activations " + size(estimate.activations) + ", loss " + size(estimate.loss) + ", batches " +
+                    size(estimate.batches) + ", program " + size(estimate.program) + "), a rank has " +
+                    size(available) + (model ? "; shrink the model" : "; lower it, or shrink the model"));
 }
 
 }  // namespace triptych

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/objective/loss_cost.h"
 #include "core/objective/objective.h"
 #include "core/train/step_trace.h"
 #include "core/train/train_config.h"
@@ -12,18 +13,21 @@ namespace triptych {
 
 /// Bytes of one rank: on the CPU all of the process, on a GPU what lies there.
 struct MemoryEstimate {
-  std::int64_t weights = 0;      ///< parameters, buffers, their running average
-  std::int64_t gradients = 0;    ///< in the buckets of the averaging; twice where micro-batches add up beside them
-  std::int64_t optimizer = 0;    ///< both moments; a rank's share of them with optimizer.shard
-  std::int64_t activations = 0;  ///< of one micro-batch at the worst moment, casts of weights included
-  std::int64_t loss = 0;         ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
-  std::int64_t queue = 0;        ///< of past embeddings: no present objective has one
-  std::int64_t batches = 0;      ///< pictures and tokens; on the CPU also those decoded ahead
-  std::int64_t snapshot = 0;     ///< rank 0 on the CPU: the copy that is written while training goes on
-  std::int64_t program = 0;      ///< libraries, allocator's slack; a GPU's context
+  std::int64_t weights = 0;    ///< parameters, buffers, their running average
+  std::int64_t gradients = 0;  ///< in the buckets of the averaging; twice where micro-batches add up beside them
+  std::int64_t optimizer = 0;  ///< both moments; a rank's share of them with optimizer.shard
+  std::int64_t activations =
+      0;                   ///< of one micro-batch at the worst moment, casts of weights and allocator's slack included
+  std::int64_t loss = 0;   ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
+  std::int64_t queue = 0;  ///< of past embeddings: no present objective has one
+  std::int64_t batches = 0;   ///< pictures and tokens; on the CPU also those decoded ahead
+  std::int64_t snapshot = 0;  ///< rank 0 on the CPU: the copy that is written while training goes on
+  std::int64_t program = 0;   ///< libraries; a GPU's context
   std::int64_t total() const {
     return weights + gradients + optimizer + activations + loss + queue + batches + snapshot + program;
   }
+  /// Of `ranks` ranks that share a machine's memory, one of which writes checkpoints: bytes of one.
+  std::int64_t shared_by(std::int64_t ranks) const { return total() - snapshot + snapshot / ranks; }
 };
 
 /// One rank's part of a run.
@@ -43,9 +47,21 @@ StepTrace trace_step(Objective& on_meta, const TrainConfig& config, const RankSh
 MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, const RankShape& shape,
                                const StepTrace& trace);
 
-/// Throws ConfigError that names the key to change when `estimate`, with `micro_batch` rows at a time, is more than
-/// `available` bytes.
-void check_memory(const MemoryEstimate& estimate, std::int64_t available, const TrainConfig& config,
+LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape);
+
+/// The configuration with texts of another length: what a step takes where padding is trimmed. Position tables then
+/// have fewer rows, which nothing but a trace sees. Unchanged where texts are not trimmed, or there are none.
+TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens);
+
+/// The memory that `sharers` ranks of a machine have together.
+struct SharedMemory {
+  std::int64_t bytes = 0, sharers = 1;
+  bool holds(const MemoryEstimate& estimate) const { return estimate.shared_by(sharers) <= bytes / sharers; }
+};
+
+/// Throws ConfigError that names the key to change when `estimate`, with `micro_batch` rows at a time, is more than a
+/// rank has.
+void check_memory(const MemoryEstimate& estimate, const SharedMemory& memory, const TrainConfig& config,
                   std::int64_t micro_batch);
 
 }  // namespace triptych

@@ -20,6 +20,8 @@ std::string tag_of(const ObjectiveConfig& objective) {
   return std::visit([](const auto& config) { return std::string(config.kTag); }, objective);
 }
 
+constexpr std::int64_t kShortestText = 2;  // tokens: one word needs its end, in BERT its beginning
+
 std::string row(const std::string& name, const std::string& value) {
   constexpr std::size_t kColumn = 22;
   return "  " + name + std::string(name.size() < kColumn ? kColumn - name.size() : 1, ' ') + value + "\n";
@@ -61,8 +63,17 @@ void build_model(const TrainConfig& config, const Place& place, bool resumes, Ru
                         .device = parts.device.type()};
   parts.trace = trace_step(*shapes, config, shape);
   parts.memory = estimate_memory(*shapes, config, shape, parts.trace);
-  const auto sharers = parts.device.is_cpu() ? place.local_size : 1;
-  check_memory(parts.memory, total_memory(parts.device) / sharers, config, parts.plan.micro_batch);
+  const SharedMemory memory{.bytes = total_memory(parts.device),
+                            .sharers = parts.device.is_cpu() ? place.local_size : 1};
+  if (!memory.holds(parts.memory)) {  // with all texts at full length: what they have is not known yet
+    const auto shortest = objective_on_meta(with_text_tokens(config, kShortestText), parts.facts);
+    const auto least = estimate_memory(*shapes, config, shape, trace_step(*shortest, config, shape));
+    check_memory(least, memory, config, parts.plan.micro_batch);
+    parts.warnings.push_back("memory: a rank may need " + human_size(static_cast<std::uint64_t>(parts.memory.total())) +
+                             " where texts have their full length, and has " +
+                             human_size(static_cast<std::uint64_t>(memory.bytes / memory.sharers)) +
+                             "; should the run end for want of memory, lower train.micro_batch");
+  }
   parts.objective = make_objective(config.objective, config.model, parts.facts, context);
 }
 
@@ -135,7 +146,7 @@ std::string settings_table(const TrainRequest& request, const Place& place, cons
                                     number_text(config.optimizer.clip_norm));
   const auto& memory = parts.memory;
   table +=
-      row("memory a rank", "at most " + size_text(memory.total()) + ": weights " + size_text(memory.weights) +
+      row("memory a rank", "about " + size_text(memory.total()) + ": weights " + size_text(memory.weights) +
                                ", gradients " + size_text(memory.gradients) + ", optimizer " +
                                size_text(memory.optimizer) + ", activations " + size_text(memory.activations) +
                                ", loss " + size_text(memory.loss) + ", batches " + size_text(memory.batches) +

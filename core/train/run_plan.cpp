@@ -8,7 +8,6 @@
 #include <map>
 
 #include "core/base/errors.h"
-#include "core/train/loss_cost.h"
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
 
@@ -17,19 +16,24 @@ namespace {
 
 constexpr std::int64_t kBucketBytes = 25LL << 20;  // of GradientSync
 
-/// The towers with texts of another length. Position tables then have fewer rows, which nothing but the trace sees.
-TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens) {
-  const auto shorten = [&](auto& tower) {
+void check_text_tokens(const ModelConfig& model, std::int64_t tokens) {
+  if (tokens == 0) return;
+  const auto check = [&](const auto& tower) {
+    const std::string given = "--text-tokens: got " + std::to_string(tokens);
+    if constexpr (requires { tower.trim; }) {
+      if (!tower.trim)
+        throw ConfigError(given +
+                          ", but model.text.trim is false: texts always have their whole context; leave it out");
+    }
     if constexpr (requires { tower.context; }) {
-      if (tokens > tower.context) {
-        throw ConfigError("--text-tokens: got " + std::to_string(tokens) + ", but model.text.context is " +
-                          std::to_string(tower.context));
-      }
-      tower.context = tokens;
+      if (tokens > tower.context)
+        throw ConfigError(given + ", but model.text.context is " + std::to_string(tower.context) +
+                          "; use at most that");
+    } else {
+      throw ConfigError(given + ", but the model takes no texts; leave it out");
     }
   };
-  if (tokens > 0) std::visit(shorten, config.model.text);
-  return config;
+  std::visit(check, model.text);
 }
 
 /// The time model, with the slowest link of the ring.
@@ -39,7 +43,9 @@ class Ring {
       : ranks_(static_cast<double>(request.ranks)),
         link_(request.ranks <= request.ranks_per_node ? request.device.within : request.device.across) {}
   /// Every rank gets all of `bytes`, of which it had its share.
-  PlannedExchange all_gather(const std::string& what, std::int64_t bytes) const { return exchange(what, bytes, 1, 1); }
+  PlannedExchange all_gather(const std::string& what, std::int64_t bytes, std::int64_t pieces = 1) const {
+    return exchange(what, bytes, 1, pieces);
+  }
   /// `pieces`: started one by one, each with its own latency.
   PlannedExchange all_reduce(const std::string& what, std::int64_t bytes, std::int64_t pieces) const {
     return exchange(what, bytes, 2, pieces);
@@ -69,16 +75,16 @@ std::int64_t largest(const std::function<bool(std::int64_t)>& fits) {
   return good;
 }
 
-std::int64_t available_to_rank(const PlanRequest& request) {
-  if (request.device.memory > 0) return request.device.memory;
-  return total_memory(at::kCPU) / std::min(request.ranks, request.ranks_per_node);
+SharedMemory memory_of(const PlanRequest& request) {
+  if (request.device.memory > 0) return {request.device.memory, 1};
+  return {total_memory(at::kCPU), std::min(request.ranks, request.ranks_per_node)};
 }
 
 std::vector<PlannedExchange> exchanges_of(const PlanRequest& request, const LossCost& loss, std::int64_t gradients) {
   if (request.ranks == 1) return {};
   const Ring ring(request);
   std::vector<PlannedExchange> all;
-  if (loss.embeddings > 0) all.push_back(ring.all_gather("embeddings", loss.embeddings));
+  if (loss.embeddings > 0) all.push_back(ring.all_gather("embeddings", loss.embeddings, loss.embedding_messages));
   if (loss.sums > 0) all.push_back(ring.all_gather("log-sum-exps and labels", loss.sums));
   all.push_back(ring.all_reduce("gradients", gradients, gradients / kBucketBytes + 1));
   // One broadcast an owner: in a ring all of it costs what gathering the shares does.
@@ -107,19 +113,22 @@ std::vector<std::pair<std::string, std::int64_t>> parameters_by_tower(Module& mo
   for (const auto& [name, tensor] : module.parameters()) {
     const bool image = name.starts_with("visual."), logits = name.starts_with("logit_");
     const bool head = name.starts_with("head.");
-    parts[image ? "image tower" : logits ? "logit scale" : head ? "head" : "text tower"] += tensor.numel();
+    parts[image ? "image tower" : logits ? "logits" : head ? "head" : "text tower"] += tensor.numel();
   }
   return {parts.begin(), parts.end()};
 }
 
 RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
   const auto& config = request.config;
-  const auto steps = plan_steps(config, static_cast<int>(request.ranks), facts.records_per_epoch);
+  const auto batch = plan_batch(config.train, request.ranks);
+  check_text_tokens(config.model, request.text_tokens);
   const auto whole = objective_on_meta(config, facts);
-  const auto traced = objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
+  const auto traced = request.text_tokens == 0
+                          ? objective_on_meta(config, facts)
+                          : objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
   RankShape shape{.ranks = request.ranks,
-                  .local_batch = steps.local_batch,
-                  .micro_batch = steps.micro_batch,
+                  .local_batch = batch.local,
+                  .micro_batch = batch.micro,
                   .classes = facts.num_labels,
                   .device = request.device.type};
   const auto memory = [&](const RankShape& at) {
@@ -138,7 +147,9 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
   plan.first_pass_flops = loss.rows_meet && shape.micro_batch < shape.local_batch ? plan.forward_flops : 0;
   plan.loss_flops = loss.flops / static_cast<double>(shape.local_batch);
   plan.memory = estimate_memory(*whole, config, shape, trace);
-  plan.available = available_to_rank(request);
+  const auto available = memory_of(request);
+  plan.available = available.bytes / available.sharers;
+  plan.fits = available.holds(plan.memory);
   std::int64_t gradients = 0;
   for (const auto& [name, tensor] : whole->module().parameters()) {
     if (!tensor.requires_grad()) continue;
@@ -150,12 +161,12 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
   plan.largest_micro_batch = largest([&](std::int64_t n) {
     RankShape at = shape;
     at.local_batch = at.micro_batch = n;
-    return memory(at).total() <= plan.available;
+    return available.holds(memory(at));
   });
   plan.largest_local_batch = largest([&](std::int64_t pieces) {
                                RankShape at = shape;
                                at.local_batch = pieces * at.micro_batch;
-                               return estimate_memory(*whole, config, at, trace).total() <= plan.available;
+                               return available.holds(estimate_memory(*whole, config, at, trace));
                              }) *
                              shape.micro_batch;
   return plan;

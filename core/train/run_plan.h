@@ -33,9 +33,11 @@ struct RunPlan {
   double forward_flops = 0, backward_flops = 0, first_pass_flops = 0, loss_flops = 0;
   MemoryEstimate memory;       ///< of rank 0
   std::int64_t available = 0;  ///< bytes of a rank
+  bool fits = false;
   std::vector<PlannedExchange> exchanges;
   double compute_s = 0, communication_s = 0, step_s = 0;
-  // The most rows of one forward that fit, and of a rank's step in micro-batches as configured; 0: not even one.
+  // The most rows of one forward that fit, and of a rank's step in micro-batches as configured; 0: not even one. Found
+  // to 1/64, and not looked for beyond 2^24.
   std::int64_t largest_micro_batch = 0, largest_local_batch = 0;
   double step_flops() const {
     return static_cast<double>(local_batch) * (forward_flops + backward_flops + first_pass_flops + loss_flops);
@@ -45,7 +47,8 @@ struct RunPlan {
 /// Parameters by tower: OpenCLIP's names put the image tower under "visual.".
 std::vector<std::pair<std::string, std::int64_t>> parameters_by_tower(Module& module);
 
-/// Throws ConfigError where batch and ranks do not fit (plan_steps). Takes no memory to speak of.
+/// Throws ConfigError where batch and ranks do not fit (plan_batch) or text_tokens means nothing. Takes no memory to
+/// speak of.
 RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts);
 
 }  // namespace triptych

@@ -22,6 +22,10 @@ void RunSaver::save(const Stage& stage) {
   if (writer_) writer_->save(stage);
 }
 
+void RunSaver::wait_for_copy() {
+  if (writer_) writer_->wait_for_copy();
+}
+
 bool RunSaver::failing() {
   if (!writer_) return false;
   writer_->poll();

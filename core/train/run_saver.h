@@ -16,6 +16,8 @@ class RunSaver {
   RunSaver(Collectives& comm, std::unique_ptr<CheckpointWriter> writer, std::int64_t max_failures);
   /// Waits for the save before, then stages and lets a thread write. Collective.
   void save(const Stage& stage);
+  /// Returns when the state of the last save is copied, so that it may change.
+  void wait_for_copy();
   /// Looks at the save in flight; true, on rank 0, when too many have failed in a row. Does not wait.
   bool failing();
   /// Waits for the save in flight; whether every byte of it is on the disk. Collective.

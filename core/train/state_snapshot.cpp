@@ -47,7 +47,11 @@ class CopyOut : public TensorVisitor {
   void tensor(const std::string& name, at::Tensor& tensor) override {
     if (!seen_.insert(name).second) throw std::logic_error("two items of state are called " + name);
     at::Tensor copy = room_for(name, tensor);
-    copy.copy_(tensor.detach());
+    if (can_wait(tensor)) {
+      snapshot_.pending.push_back({copy, tensor.detach()});
+    } else {
+      copy.copy_(tensor.detach());
+    }
     (model_names_.contains(name) ? snapshot_.model : snapshot_.state).push_back({name, copy});
   }
   void text(const std::string& name, std::string& value) override {
@@ -56,6 +60,10 @@ class CopyOut : public TensorVisitor {
   }
 
  private:
+  static bool can_wait(const at::Tensor& tensor) {
+    constexpr std::size_t kLarge = 64 << 10;
+    return tensor.is_cpu() && tensor.is_contiguous() && tensor.nbytes() >= kLarge;
+  }
   at::Tensor room_for(const std::string& name, const at::Tensor& tensor) const {
     const auto old = room_.find(name);
     const bool fits = old != room_.end() && old->second.sizes() == tensor.sizes() &&
@@ -175,7 +183,19 @@ std::set<std::string> names_of_model(const Module& module) {
   return names;
 }
 
-StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names, StateSnapshot room) {
+/// Not by ATen, whose threads belong to the step that runs meanwhile.
+void StateSnapshot::finish() {
+  for (const auto& [to, from] : pending) std::memcpy(to.data_ptr(), from.const_data_ptr(), from.nbytes());
+  pending.clear();
+}
+
+StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names) {
+  StateSnapshot snapshot = begin_snapshot(visit, model_names);
+  snapshot.finish();
+  return snapshot;
+}
+
+StateSnapshot begin_snapshot(const VisitState& visit, const std::set<std::string>& model_names, StateSnapshot room) {
   const c10::NoGradGuard no_grad;
   StateSnapshot snapshot;
   CopyOut copy(snapshot, model_names, std::move(room));

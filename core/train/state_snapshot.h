@@ -22,12 +22,23 @@ std::set<std::string> names_of_model(const Module& module);
 struct StateSnapshot {
   std::vector<NamedTensor> model;  ///< parameters and buffers of the module: model.safetensors
   std::vector<NamedTensor> state;  ///< the rest. Integers are int64 scalars, reals float64 scalars, texts uint8 vectors
+  struct Pending {
+    at::Tensor to, from;
+  };
+  std::vector<Pending> pending;  ///< what is not copied yet: `from` must not change before finish() has returned
+  /// Makes the pending copies, by the calling thread alone.
+  void finish();
 };
 
-/// Copies. Items named in `model_names` go to the model part. `room`: an older snapshot that nobody reads any more, whose
-/// memory is written again, because fresh pages cost more than the copy. Throws std::logic_error when two items have one
+/// Copies all but large dense tensors on the CPU, which stay pending: they do not change before the next update, and
+/// another thread can copy them until then. Items named in `model_names` go to the model part. `room`: an older
+/// snapshot that nobody reads any more, whose memory is written again. Throws std::logic_error when two items have one
 /// name.
-StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names, StateSnapshot room = {});
+StateSnapshot begin_snapshot(const VisitState& visit, const std::set<std::string>& model_names,
+                             StateSnapshot room = {});
+
+/// A whole one.
+StateSnapshot take_snapshot(const VisitState& visit, const std::set<std::string>& model_names);
 
 /// Copies two files back into the state that `visit` lists. First compares everything and throws CheckpointError with a
 /// table of the differences (missing, unknown, other shape or dtype), so that nothing is ever half loaded.

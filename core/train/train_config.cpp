@@ -41,9 +41,15 @@ void TrainConfig::validate() const {
   }
 }
 
-StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
-  const auto& train = config.train;
-  const auto number = [](std::int64_t n) { return std::to_string(n); };
+namespace {
+
+std::string number(std::int64_t n) {
+  return std::to_string(n);
+}
+
+}  // namespace
+
+BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks) {
   if (ranks > train.global_batch) {
     throw ConfigError("train.global_batch: " + number(ranks) + " ranks for a global batch of " +
                       number(train.global_batch) + " rows; start at most " + number(train.global_batch) +
@@ -54,15 +60,23 @@ StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_p
     throw ConfigError("train.global_batch: " + number(train.global_batch) + " does not divide by " + number(ranks) +
                       " ranks; use " + number(below) + " or " + number(below + ranks) + ", or another number of ranks");
   }
-  StepPlan plan;
-  plan.local_batch = train.global_batch / ranks;
-  plan.micro_batch = train.micro_batch == 0 ? plan.local_batch : std::min(train.micro_batch, plan.local_batch);
-  if (plan.local_batch % plan.micro_batch != 0) {
-    throw ConfigError("train.micro_batch: " + number(train.micro_batch) + " does not divide the " +
-                      number(plan.local_batch) + " rows of a rank (train.global_batch " + number(train.global_batch) +
-                      " over " + number(ranks) + " ranks); use a divisor of " + number(plan.local_batch));
+  BatchPlan plan;
+  plan.local = train.global_batch / ranks;
+  plan.micro = train.micro_batch == 0 ? plan.local : std::min(train.micro_batch, plan.local);
+  if (plan.local % plan.micro != 0) {
+    throw ConfigError("train.micro_batch: " + number(train.micro_batch) + " does not divide the " + number(plan.local) +
+                      " rows of a rank (train.global_batch " + number(train.global_batch) + " over " + number(ranks) +
+                      " ranks); use a divisor of " + number(plan.local));
   }
-  plan.geometry = {.global_batch = train.global_batch, .records_per_epoch = records_per_epoch};
+  return plan;
+}
+
+StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
+  const auto batch = plan_batch(config.train, ranks);
+  StepPlan plan;
+  plan.local_batch = batch.local;
+  plan.micro_batch = batch.micro;
+  plan.geometry = {.global_batch = config.train.global_batch, .records_per_epoch = records_per_epoch};
   plan.total_steps = config.schedule.total.steps(plan.geometry);
   plan.warmup_steps = config.schedule.warmup.steps(plan.geometry);
   if (plan.warmup_steps > plan.total_steps) {

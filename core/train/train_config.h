@@ -53,8 +53,15 @@ struct StepPlan {
   RunGeometry geometry;
 };
 
-/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide, warm-up longer than
-/// the run.
+/// Rows of a rank in a step, and of one forward.
+struct BatchPlan {
+  std::int64_t local = 0, micro = 0;
+};
+
+/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide.
+BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks);
+
+/// Throws ConfigError as plan_batch, and for a warm-up longer than the run.
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch);
 
 }  // namespace triptych

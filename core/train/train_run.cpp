@@ -173,6 +173,7 @@ void TrainRun::start_logs() {
           ? std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry)
           : nullptr,
       saving.max_failures);
+  trainer_->before_change([this] { saver_->wait_for_copy(); });
   if (!root()) return;
   if (log_config().profile) {
     profile_ = std::make_unique<StepProfile>(*log_config().profile, directory_->path() / "profile.json");
@@ -330,6 +331,7 @@ void TrainRun::evaluate_if_due() {
   if (!evaluations.due(step)) return;
   const auto begin = Clock::now();
   const auto spec = parts_.objective->needs();
+  saver_->wait_for_copy();  // the averages change places with the weights
   std::optional<WeightEma::InUse> averaged(std::in_place, trainer_->ema());
   const auto metrics = evaluations.run(step,
                                        {.comm = comm_,
@@ -406,7 +408,7 @@ SaveJob TrainRun::stage(StateSnapshot room) {
                   .device = facts.device,
                   .instruction_set = facts.instruction_set,
                   .program = request_.program};
-  job.snapshot = take_snapshot(state(), model_names_, std::move(room));
+  job.snapshot = begin_snapshot(state(), model_names_, std::move(room));
   job.config_text = request_.config_text;
   job.logs = log_->files();
   job.best_step = parts_.evaluations->best_step();

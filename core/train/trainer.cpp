@@ -103,9 +103,11 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), computation, comm_, &sync_);
   sync_.zero_grad();
   sync_.before_forward();
+  if (objective_.begin_step_changes_state()) before_change_();
   objective_.begin_step(scope);
   const LossReport local = objective_.accumulate(micro_batches, scope);  // backward inside; averaging overlaps it
   sync_.finish();
+  before_change_();
 
   add_losses(local, report);
   if (scaler_) optimizer_.scale_gradients(1 / scaler_->scale());
@@ -186,7 +188,9 @@ void Trainer::throw_not_finite(const StepReport& report, const std::vector<Batch
 void Trainer::check_weights() const {
   const c10::NoGradGuard no_grad;
   for (const auto& parameter : trained_) {
-    if (std::isfinite(parameter.tensor.sum(at::kDouble).item<double>())) continue;
+    const auto finite = [&](at::ScalarType type) { return std::isfinite(parameter.tensor.sum(type).item<double>()); };
+    // The sum in its own type is quicker, and may overflow although no weight has.
+    if (finite(parameter.tensor.scalar_type()) || finite(at::kDouble)) continue;
     throw NotFiniteError("step " + std::to_string(steps_done_) + ": the weights of " + parameter.name +
                          " are not finite, and are not saved. Lower optimizer.lr or set optimizer.clip_norm; to go on "
                          "from the last checkpoint, add --allow-change optimizer");

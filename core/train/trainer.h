@@ -1,6 +1,7 @@
 // One optimizer step over all ranks, on one screen. Logging, saving and evaluating live outside (train_run.cpp).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -38,6 +39,9 @@ class Trainer {
   /// Freezes parameters by optimizer.freeze. Collective: broadcasts all from rank 0. `objective` and
   /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
+
+  /// Called in every step before it changes anything that visit_state lists: who copies the state may go on until then.
+  void before_change(std::function<void()> call) { before_change_ = std::move(call); }
 
   /// `micro_batches`: this rank's rows of the global batch at samples_seen(), on the model's device. Throws
   /// NotFiniteError on every rank alike, naming step and samples, when too many steps in a row were refused.
@@ -93,6 +97,7 @@ class Trainer {
   std::optional<LossScaler> scaler_;  ///< fp16
   std::optional<WeightEma> ema_;
   std::int64_t steps_done_ = 0, samples_seen_ = 0;
+  std::function<void()> before_change_ = [] {};
 };
 
 }  // namespace triptych

@@ -74,8 +74,9 @@ TEST(EndToEnd, ARingOverMpiTrainsAsOneRankDoes) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
   const auto trained = [&](const std::string& name, int ranks) {
-    const auto outcome = run_shell("mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " +
-                                   (dir / name).string() + " --set train.micro_batch=2 --set objective.exchange=" + name.substr(0, name.find('_')));
+    const auto outcome = run_shell(
+        "mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " + (dir / name).string() +
+        " --set train.micro_batch=2 --set objective.exchange=" + name.substr(0, name.find('_')));
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return losses(dir / name / "metrics.jsonl");
   };

@@ -9,8 +9,9 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr const char* kModel = "triptych plan configs/models/vit_b32.yaml --set 'objective={name: clip}' "
-                               "--set 'data.corpora=[{name: none, kind: image_text, path: none.tar}]' ";
+constexpr const char* kModel =
+    "triptych plan configs/models/vit_b32.yaml --set 'objective={name: clip}' "
+    "--set 'data.corpora=[{name: none, kind: image_text, path: none.tar}]' ";
 
 TEST(Plan, OpensNoCorpusAndNeedsNoDevice) {
   const auto plan = run_json(std::string(kModel) + "--set train.global_batch=32768 --ranks 64 --device h100");

@@ -131,16 +131,29 @@ TEST(Checkpoint, TwoItemsOfOneNameAreAMistake) {
 
 TEST(Checkpoint, ASnapshotTakesTheRoomOfAnOlderOne) {
   SmallState state;
-  StateSnapshot old = take_snapshot(state.visit(), kModelNames);
+  StateSnapshot old = begin_snapshot(state.visit(), kModelNames);
   const auto* const room = old.model[0].tensor.const_data_ptr();
   state.weight = state.weight + 1;
-  StateSnapshot next = take_snapshot(state.visit(), kModelNames, std::move(old));
+  StateSnapshot next = begin_snapshot(state.visit(), kModelNames, std::move(old));
   EXPECT_EQ(next.model[0].tensor.const_data_ptr(), room);
   EXPECT_TRUE(next.model[0].tensor.equal(state.weight));
-  EXPECT_NE(next.model[0].tensor.const_data_ptr(), state.weight.const_data_ptr());
   state.weight = at::full({5, 3}, 2.0);  // no longer fits
-  const StateSnapshot other = take_snapshot(state.visit(), kModelNames, std::move(next));
+  const StateSnapshot other = begin_snapshot(state.visit(), kModelNames, std::move(next));
   EXPECT_TRUE(other.model[0].tensor.equal(state.weight));
+}
+
+TEST(Checkpoint, OnlyLargeTensorsWaitForTheirCopy) {
+  SmallState state;
+  state.moment = draw({3}, {300, 300});
+  state.queue = at::arange(100'000, at::kLong).view({2, 50'000}).t();  // not dense
+  StateSnapshot snapshot = begin_snapshot(state.visit(), kModelNames);
+  ASSERT_EQ(snapshot.pending.size(), 1U);
+  const at::Tensor before = state.moment.clone();
+  snapshot.finish();
+  state.moment.zero_();
+  EXPECT_TRUE(snapshot.state[0].tensor.equal(before));
+  EXPECT_TRUE(snapshot.state[1].tensor.equal(state.queue));
+  EXPECT_TRUE(snapshot.pending.empty());
 }
 
 TEST(Checkpoint, EveryCutIsRefused) {
@@ -242,11 +255,38 @@ TEST(CheckpointWriter, KeepsLastEveryAndBest) {
   config.keep_every = steps(40);
   CheckpointWriter writer(store, config, {});
   for (std::int64_t step = 10; step <= 100; step += 10) {
-    writer.save([&](StateSnapshot) { return job_of(step, step >= 30 ? std::optional<std::int64_t>(30) : std::nullopt); });
+    writer.save(
+        [&](StateSnapshot) { return job_of(step, step >= 30 ? std::optional<std::int64_t>(30) : std::nullopt); });
   }
   writer.wait();
   EXPECT_EQ(store.steps(), (std::vector<std::int64_t>{100, 90, 80, 40, 30}));
   EXPECT_EQ(writer.failures_in_a_row(), 0);
+}
+
+TEST(CheckpointWriter, WritesTheStateThatWasWhenItWasCalled) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  CheckpointWriter writer(store, {}, {});
+  writer.wait_for_copy();  // of nothing
+  SmallState state;
+  state.moment = at::zeros({2000, 2000});  // 32 MB: the copy takes longer than the call
+  for (std::int64_t step = 1; step <= 5; ++step) {
+    writer.wait_for_copy();
+    state.moment.fill_(static_cast<double>(step));
+    state.steps = step;
+    writer.save([&](StateSnapshot room) {
+      return SaveJob{
+          some_manifest(step), begin_snapshot(state.visit(), kModelNames, std::move(room)), "a: 1\n", {}, {}};
+    });
+  }
+  writer.wait_for_copy();
+  state.moment.fill_(-1);
+  writer.wait();
+  SmallState loaded;
+  loaded.moment = at::zeros({2000, 2000});
+  load_checkpoint(store.path(5), loaded.visit(), kModelNames);
+  EXPECT_TRUE((loaded.moment == 5).all().item<bool>());
+  EXPECT_EQ(loaded.steps, 5);
 }
 
 TEST(CheckpointWriter, AFullDiskIsSurvivedAndCounted) {

@@ -51,7 +51,7 @@ TEST(RunPlan, CountsParametersExactly) {
   const std::int64_t image = 32 + 17 * 32 + 32 * 3 * 64 + 4 * 32 + 2 * block_parameters(32) + 32 * 16;
   const std::int64_t text = 100 * 24 + 16 * 24 + 2 * block_parameters(24) + 2 * 24 + 24 * 16;
   EXPECT_THAT(parts, testing::UnorderedElementsAre(testing::Pair("image tower", image),
-                                                   testing::Pair("text tower", text), testing::Pair("logit scale", 1)));
+                                                   testing::Pair("text tower", text), testing::Pair("logits", 1)));
   EXPECT_EQ(plan(small_run(), 1).trained, image + text + 1);
 }
 
@@ -87,6 +87,9 @@ TEST(RunPlan, MicroBatchesCostASecondForwardAndTrimmedTextsLess) {
   EXPECT_LT(plan(config, 2, "h100", 8).forward_flops, whole.forward_flops);
   EXPECT_EQ(plan(config, 2, "h100", 8).parameters, whole.parameters);
   EXPECT_THROW(plan(config, 2, "h100", 17), ConfigError);
+  auto whole_texts = config;
+  std::get<CausalTransformerConfig>(whole_texts.model.text).trim = false;
+  EXPECT_THROW(plan(whole_texts, 2, "h100", 8), ConfigError);
   config.objective = CrossEntropyConfig{};  // rows do not meet: nothing runs twice
   EXPECT_DOUBLE_EQ(plan(config, 2).first_pass_flops, 0);
 }
@@ -102,7 +105,8 @@ TEST(RunPlan, ExchangesAreThoseOfARing) {
   EXPECT_DOUBLE_EQ(gradients.seconds, 2 * 3 * (h100.within.latency_s + bytes / 4 / h100.within.bytes_per_s));
   // 64 images and 64 texts of 16 fp32 numbers, of which each rank sends its quarter three times.
   EXPECT_EQ(exchange(several, "embeddings").bytes, 128 * 16 * 4 * 3 / 4);
-  EXPECT_EQ(exchange(several, "log-sum-exps and labels").bytes, 128 * (2 * 4 + 8) * 3 / 4);
+  // Two numbers for each image and text, a label for each pair.
+  EXPECT_EQ(exchange(several, "log-sum-exps and labels").bytes, 64 * (2 * 2 * 4 + 8) * 3 / 4);
   EXPECT_GT(exchange(plan(config, 16), "gradients").seconds, gradients.seconds);  // across machines
   config.objective = CrossEntropyConfig{};
   EXPECT_EQ(plan(config, 4).exchanges.size(), 1U);

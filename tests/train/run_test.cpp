@@ -456,7 +456,7 @@ std::vector<std::string> losses_not_seen(const TinyRun& tiny, TrainConfig config
   const auto original = CheckpointStore(tiny.run("whole") / "checkpoints").path(4);
   auto manifest = verify_checkpoint(original);
   manifest.files.clear();
-  const StateSnapshot saved{tensors_of(original / "model.safetensors"), tensors_of(original / "state.safetensors")};
+  const StateSnapshot saved{tensors_of(original / "model.safetensors"), tensors_of(original / "state.safetensors"), {}};
   const auto models = static_cast<int>(saved.model.size()), items = models + static_cast<int>(saved.state.size());
   EXPECT_GT(items, 80);
   config.run.name = "resumed";

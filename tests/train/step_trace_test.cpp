@@ -2,6 +2,7 @@
 #include "core/train/step_trace.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
@@ -113,8 +114,16 @@ Batch real_batch(const BatchSpec& spec, std::int64_t rows) {
   return batch;
 }
 
+/// Kernels take room for each thread; a trace counts that of one.
+struct OneThread {
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+  const int before = at::get_num_threads();
+};
+
 /// The same step with values.
 StepTrace real_step(const TrainConfig& config, std::int64_t rows) {
+  const OneThread one_thread;
   const auto computation = computation_of(config.train);
   const auto objective =
       make_objective(config.objective, config.model, traced_facts(), {.parameters = computation.parameters});
