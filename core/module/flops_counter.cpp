@@ -6,9 +6,9 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
-#include <algorithm>
 #include <stdexcept>
-#include <vector>
+
+#include "core/module/convolution_size.h"
 
 namespace triptych {
 namespace {
@@ -43,20 +43,13 @@ double addmm(Inputs in) {
   return product(in[1], in[2]);
 }
 
-/// A list of one number stands for both dimensions.
-std::int64_t along_dim(const std::vector<std::int64_t>& numbers, std::size_t dim) {
-  return numbers[std::min(dim, numbers.size() - 1)];
-}
-
 /// [out, in / groups, kh, kw] over [n, in, h, w].
 double convolution(Inputs in) {
   const auto &x = in[0].toTensor(), &weight = in[1].toTensor();
   const auto stride = in[3].toIntVector(), padding = in[4].toIntVector(), dilation = in[5].toIntVector();
   double outputs = static_cast<double>(x.size(0) * weight.size(0));
-  for (std::size_t i = 0; i < 2; ++i) {
-    const auto dim = static_cast<std::int64_t>(i) + 2, reached = along_dim(dilation, i) * (weight.size(dim) - 1) + 1;
-    outputs *= static_cast<double>((x.size(dim) + 2 * along_dim(padding, i) - reached) / along_dim(stride, i) + 1);
-  }
+  for (const std::size_t dim : {0, 1})
+    outputs *= static_cast<double>(convolution_size(x, weight, stride, padding, dilation, dim));
   return 2 * outputs * reach(in[1]);
 }
 

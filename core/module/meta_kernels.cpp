@@ -5,10 +5,11 @@
 #include <ATen/ExpandUtils.h>
 #include <torch/library.h>
 
-#include <algorithm>
 #include <array>
 #include <optional>
 #include <tuple>
+
+#include "core/module/convolution_size.h"
 
 namespace triptych {
 namespace {
@@ -52,20 +53,12 @@ Triple batch_norm_backward(const at::Tensor&, const at::Tensor& x, const Optiona
   return {like(x, wanted[0]), like(weight, wanted[1]), like(weight, wanted[2])};
 }
 
-/// A list of one number stands for both dimensions.
-std::int64_t along(at::IntArrayRef numbers, std::size_t dim) {
-  return numbers[std::min(dim, numbers.size() - 1)];
-}
-
 at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor&, at::IntArrayRef stride,
                        at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed, at::IntArrayRef,
                        std::int64_t) {
   TORCH_CHECK(!transposed && x.dim() == 4, "shapes of plain convolutions of pictures only");
   std::vector<std::int64_t> sizes = {x.size(0), weight.size(0)};
-  for (std::size_t i = 0; i < 2; ++i) {
-    const auto dim = static_cast<std::int64_t>(i) + 2, reach = along(dilation, i) * (weight.size(dim) - 1) + 1;
-    sizes.push_back((x.size(dim) + 2 * along(padding, i) - reach) / along(stride, i) + 1);
-  }
+  for (const std::size_t dim : {0, 1}) sizes.push_back(convolution_size(x, weight, stride, padding, dilation, dim));
   return at::empty(sizes, x.options().memory_format(x.suggest_memory_format()));
 }
 

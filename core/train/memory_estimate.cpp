@@ -59,13 +59,7 @@ std::unique_ptr<Objective> objective_on_meta(const TrainConfig& config, const Co
                                    .device = at::kMeta,
                                    .parameters = computation_of(config.train).parameters,
                                    .initial_weights = false});
-  const auto parameters = objective->module().parameters();
-  std::vector<std::string> names;
-  for (const auto& parameter : parameters) names.push_back(parameter.name);
-  const auto rules = parameter_rules(config.optimizer, names);
-  for (std::size_t i = 0; i < rules.size(); ++i) {
-    if (rules[i].frozen) parameters[i].tensor.set_requires_grad(false);
-  }
+  freeze_parameters(config.optimizer, objective->module().parameters());
   return objective;
 }
 
@@ -114,6 +108,7 @@ LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankS
 }
 
 TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens) {
+  if (tokens == 0) return config;
   const auto shorten = [&](auto& tower) {
     if constexpr (requires { tower.trim; }) {
       if (!tower.trim) return;

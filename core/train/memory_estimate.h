@@ -13,16 +13,15 @@ namespace triptych {
 
 /// Bytes of one rank: on the CPU all of the process, on a GPU what lies there.
 struct MemoryEstimate {
-  std::int64_t weights = 0;    ///< parameters, buffers, their running average
-  std::int64_t gradients = 0;  ///< in the buckets of the averaging; twice where micro-batches add up beside them
-  std::int64_t optimizer = 0;  ///< both moments; a rank's share of them with optimizer.shard
-  std::int64_t activations =
-      0;                   ///< of one micro-batch at the worst moment, casts of weights and allocator's slack included
-  std::int64_t loss = 0;   ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
-  std::int64_t queue = 0;  ///< of past embeddings: no present objective has one
-  std::int64_t batches = 0;   ///< pictures and tokens; on the CPU also those decoded ahead
-  std::int64_t snapshot = 0;  ///< rank 0 on the CPU: the copy that is written while training goes on
-  std::int64_t program = 0;   ///< libraries; a GPU's context
+  std::int64_t weights = 0;      ///< parameters, buffers, their running average
+  std::int64_t gradients = 0;    ///< in the buckets of the averaging; twice where micro-batches add up beside them
+  std::int64_t optimizer = 0;    ///< both moments; a rank's share of them with optimizer.shard
+  std::int64_t activations = 0;  ///< a micro-batch's at the worst moment, with casts of weights and allocator's slack
+  std::int64_t loss = 0;         ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
+  std::int64_t queue = 0;        ///< of past embeddings: no present objective has one
+  std::int64_t batches = 0;      ///< pictures and tokens; on the CPU those decoded ahead, on a GPU the next ones
+  std::int64_t snapshot = 0;     ///< rank 0 on the CPU: the copy that is written while training goes on
+  std::int64_t program = 0;      ///< libraries; a GPU's context
   std::int64_t total() const {
     return weights + gradients + optimizer + activations + loss + queue + batches + snapshot + program;
   }
@@ -44,13 +43,16 @@ std::unique_ptr<Objective> objective_on_meta(const TrainConfig& config, const Co
 /// One micro-batch of it.
 StepTrace trace_step(Objective& on_meta, const TrainConfig& config, const RankShape& shape);
 
+/// `trace`: of shape.micro_batch rows, by trace_step.
 MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, const RankShape& shape,
                                const StepTrace& trace);
 
+/// That of the run's objective, in the types of its precision.
 LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape);
 
 /// The configuration with texts of another length: what a step takes where padding is trimmed. Position tables then
-/// have fewer rows, which nothing but a trace sees. Unchanged where texts are not trimmed, or there are none.
+/// have fewer rows, which nothing but a trace sees. Unchanged where texts are not trimmed, or there are
+/// none, and for 0 tokens.
 TrainConfig with_text_tokens(TrainConfig config, std::int64_t tokens);
 
 /// The memory that `sharers` ranks of a machine have together.

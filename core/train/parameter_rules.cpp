@@ -117,4 +117,15 @@ std::vector<ParameterRule> parameter_rules(const OptimizerConfig& config, const 
   return rules;
 }
 
+std::vector<ParameterRule> freeze_parameters(const OptimizerConfig& config,
+                                             const std::vector<NamedTensor>& parameters) {
+  std::vector<std::string> names;
+  for (const auto& parameter : parameters) names.push_back(parameter.name);
+  auto rules = parameter_rules(config, names);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].frozen) parameters[i].tensor.set_requires_grad(false);
+  }
+  return rules;
+}
+
 }  // namespace triptych

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/module/module.h"
 #include "core/train/optimizer_config.h"
 
 namespace triptych {
@@ -20,5 +21,8 @@ bool matches_name(const std::string& name, const std::string& pattern);
 /// (0), its blocks (1 to n) and what follows them (n + 1), as in BEiT (arXiv:2106.08254); parameters of no tower
 /// (logit_scale) keep theirs. Throws ConfigError: a pattern that matches nothing, or nothing that is left to train.
 std::vector<ParameterRule> parameter_rules(const OptimizerConfig& config, const std::vector<std::string>& names);
+
+/// The rules of these parameters; frozen ones no longer require gradients.
+std::vector<ParameterRule> freeze_parameters(const OptimizerConfig& config, const std::vector<NamedTensor>& parameters);
 
 }  // namespace triptych

@@ -10,11 +10,10 @@
 #include "core/base/errors.h"
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
+#include "distributed/gradient_sync.h"
 
 namespace triptych {
 namespace {
-
-constexpr std::int64_t kBucketBytes = 25LL << 20;  // of GradientSync
 
 void check_text_tokens(const ModelConfig& model, std::int64_t tokens) {
   if (tokens == 0) return;
@@ -86,7 +85,7 @@ std::vector<PlannedExchange> exchanges_of(const PlanRequest& request, const Loss
   std::vector<PlannedExchange> all;
   if (loss.embeddings > 0) all.push_back(ring.all_gather("embeddings", loss.embeddings, loss.embedding_messages));
   if (loss.sums > 0) all.push_back(ring.all_gather("log-sum-exps and labels", loss.sums));
-  all.push_back(ring.all_reduce("gradients", gradients, gradients / kBucketBytes + 1));
+  all.push_back(ring.all_reduce("gradients", gradients, gradients / GradientSyncOptions{}.bucket_bytes + 1));
   // One broadcast an owner: in a ring all of it costs what gathering the shares does.
   if (request.config.optimizer.shard) all.push_back(ring.all_gather("updated shares", gradients));
   return all;
@@ -123,9 +122,7 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
   const auto batch = plan_batch(config.train, request.ranks);
   check_text_tokens(config.model, request.text_tokens);
   const auto whole = objective_on_meta(config, facts);
-  const auto traced = request.text_tokens == 0
-                          ? objective_on_meta(config, facts)
-                          : objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
+  const auto traced = objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
   RankShape shape{.ranks = request.ranks,
                   .local_batch = batch.local,
                   .micro_batch = batch.micro,

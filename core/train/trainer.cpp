@@ -24,11 +24,10 @@ std::vector<std::string> names_of(const std::vector<NamedTensor>& parameters) {
 std::pair<std::vector<NamedTensor>, std::vector<double>> parameters_to_train(const OptimizerConfig& config,
                                                                              Objective& objective, Collectives& comm) {
   const auto all = objective.module().parameters();
-  const auto rules = parameter_rules(config, names_of(all));
+  const auto rules = freeze_parameters(config, all);
   std::vector<NamedTensor> trained;
   std::vector<double> lr_factors;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (rules[i].frozen) all[i].tensor.set_requires_grad(false);
     if (!all[i].tensor.requires_grad()) {
       at::Tensor frozen = all[i].tensor;
       comm.broadcast(frozen, 0);

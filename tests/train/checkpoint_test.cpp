@@ -269,7 +269,7 @@ TEST(CheckpointWriter, WritesTheStateThatWasWhenItWasCalled) {
   CheckpointWriter writer(store, {}, {});
   writer.wait_for_copy();  // of nothing
   SmallState state;
-  state.moment = at::zeros({2000, 2000});  // 32 MB: the copy takes longer than the call
+  state.moment = at::zeros({2000, 2000});  // 16 MB: the copy takes longer than the call
   for (std::int64_t step = 1; step <= 5; ++step) {
     writer.wait_for_copy();
     state.moment.fill_(static_cast<double>(step));
