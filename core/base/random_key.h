@@ -21,6 +21,11 @@ enum class Purpose : std::uint64_t {
   kMask = 11,        ///< masked tokens
   kNegative = 12,    ///< sampled negatives
   kCoalition = 13,   ///< Shapley coalitions
+  kQueue = 14,       ///< initial rows of a queue
+  kFusion = 15,      ///< dropout of the fusion encoder on pairs
+  kWords = 16,       ///< dropout of a student that guesses masked words
+  kTeacher = 17,     ///< dropout of momentum encoders
+  kTeacherWords = 18,  ///< the same on masked words
   kColor = 20,       ///< colours of a view: jitter, grey, blur
   kOperation = 21,   ///< RandAugment
   kMix = 22,         ///< mixup and cutmix

@@ -33,11 +33,15 @@ struct RetrievalConfig {
   static constexpr const char* kTag = "retrieval";
   std::string label;
   CorpusConfig corpus;
+  std::int64_t rerank = 0;
   Duration every = epochs(1);
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("label", c.label, "name in the metrics: eval/LABEL/...; empty: retrieval");
     field("corpus", c.corpus, "held-out image_text corpus; every caption of a picture counts as its text");
+    field("rerank", c.rerank,
+          "candidates of each query that the fusion encoder scores again; published: 256 (COCO), 128 (Flickr); 0: none",
+          at_least(0));
     field("every", c.every, "how often during training; also at the end");
   }
 };

@@ -19,6 +19,7 @@ struct Metric {
 struct Needs {
   bool text = false;
   bool classify = false;
+  bool match = false;
 };
 
 struct EvalScope {

@@ -64,6 +64,7 @@ void check_served(const Evaluator& evaluator, const Encoders& encoders, const st
   };
   if (evaluator.needs().text && !encoders.text) refuse("a text tower");
   if (evaluator.needs().classify && !encoders.classify) refuse("a classification head");
+  if (evaluator.needs().match && !encoders.match) refuse("a fusion encoder");
 }
 
 }  // namespace triptych

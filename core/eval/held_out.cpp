@@ -38,17 +38,20 @@ void HeldOut::require_usable_start() const {
                     std::to_string(std::min(corpus_->size(), kLooked)) + " records can be used, the first: " + reason);
 }
 
+EvalRows HeldOut::read_block(const EvalScope& scope, std::int64_t block) const {
+  const std::int64_t first = block * scope.batch, last = std::min(first + scope.batch, corpus_->size());
+  auto rows = read_eval_rows(*corpus_, first, last, scope.image_size, decode_, scope.workers);
+  if (rows.records.numel() > 0) rows.images = rows.images.to(scope.device);
+  return rows;
+}
+
 std::int64_t HeldOut::for_each_block(const EvalScope& scope, const std::function<void(const EvalRows&)>& use) const {
-  const std::int64_t records = corpus_->size();
-  const auto blocks = rank_blocks(records, scope.batch, scope.comm.rank(), scope.comm.size());
+  const auto blocks = rank_blocks(corpus_->size(), scope.batch, scope.comm.rank(), scope.comm.size());
   std::int64_t unusable = 0;
   for (std::int64_t block = blocks.first; block < blocks.last; ++block) {
-    const std::int64_t first = block * scope.batch, last = std::min(first + scope.batch, records);
-    auto rows = read_eval_rows(*corpus_, first, last, scope.image_size, decode_, scope.workers);
+    const auto rows = read_block(scope, block);
     unusable += rows.unusable;
-    if (rows.records.numel() == 0) continue;
-    rows.images = rows.images.to(scope.device);
-    use(rows);
+    if (rows.records.numel() > 0) use(rows);
   }
   return unusable;
 }

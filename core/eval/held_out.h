@@ -21,6 +21,9 @@ class HeldOut {
   /// the pictures are on scope.device, the rest on the CPU. Returns how many of this rank's records could not be used.
   std::int64_t for_each_block(const EvalScope& scope, const std::function<void(const EvalRows&)>& use) const;
 
+  /// Records [block * scope.batch, + scope.batch), for any rank: rows as above, perhaps none.
+  EvalRows read_block(const EvalScope& scope, std::int64_t block) const;
+
   /// Throws when no rank had a usable row. `usable`: summed over ranks.
   void require_rows(std::int64_t usable) const;
 

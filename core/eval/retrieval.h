@@ -12,22 +12,22 @@ namespace triptych {
 /// R@1, R@5, R@10 both ways over all pictures and captions of a corpus. A picture with several captions is right when
 /// any of them is among the k nearest texts; every caption is a query of its own for pictures. Among equal scores the
 /// lower index comes first, so a constant model scores chance. Memory: all embeddings on every rank, scores by block.
+///
+/// With `rerank` a fusion encoder scores that many candidates of each query again (rerank.h: its cost); all others
+/// follow in the order of the first stage, whose numbers are the same bits with and without.
 class Retrieval : public Evaluator {
  public:
   Retrieval(const RetrievalConfig& config, std::unique_ptr<Corpus> corpus, const DecodeConfig& decode);
   std::string name() const override { return name_; }
-  Needs needs() const override { return {.text = true}; }
-  std::vector<std::string> metric_names() const override {
-    return {"image_to_text_r1", "image_to_text_r5",  "image_to_text_r10", "text_to_image_r1",
-            "text_to_image_r5", "text_to_image_r10", "samples",           "texts",
-            "chance",           "unusable"};
-  }
-  /// image_to_text_r1/r5/r10, text_to_image_r1/r5/r10, samples (pictures), texts, chance (R@1 of a caption's picture
-  /// picked blindly), unusable.
+  Needs needs() const override { return {.text = true, .match = rerank_ > 0}; }
+  std::vector<std::string> metric_names() const override;
+  /// image_to_text_r1/r5/r10, text_to_image_r1/r5/r10, with `rerank` the same six with "_reranked" before the depth,
+  /// samples (pictures), texts, chance (R@1 of a caption's picture picked blindly), unusable.
   std::vector<Metric> run(const Encoders& encoders, EvalScope& scope) override;
 
  private:
   std::string name_;
+  std::int64_t rerank_;
   HeldOut held_out_;
 };
 

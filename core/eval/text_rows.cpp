@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <span>
 
 #include "core/eval/gather_rows.h"
@@ -19,20 +18,28 @@ at::Tensor unit_rows(const at::Tensor& rows) {
 
 }  // namespace
 
-at::Tensor encode_texts(const std::vector<std::string>& texts, const Tokenizer& tokenizer, const Encoders& encoders,
-                        const EvalScope& scope) {
+at::Tensor token_rows(const std::vector<std::string>& texts, const Tokenizer& tokenizer, const EvalScope& scope) {
   const auto count = static_cast<std::int64_t>(texts.size()), context = scope.text.context;
   auto tokens = at::empty({count, context}, at::kLong);
   for (std::int64_t row = 0; row < count; ++row) {
     auto* ids = tokens.mutable_data_ptr<std::int64_t>() + row * context;
     tokenizer.encode_row(texts[static_cast<std::size_t>(row)], {ids, static_cast<std::size_t>(context)});
   }
+  return tokens;
+}
+
+at::Tensor encode_tokens(const at::Tensor& tokens, const Encoders& encoders, const EvalScope& scope) {
   std::vector<at::Tensor> embeddings;
-  for (std::int64_t first = 0; first < count; first += scope.batch) {
-    const auto piece = tokens.slice(0, first, std::min(first + scope.batch, count)).to(scope.device);
+  for (std::int64_t first = 0; first < tokens.size(0); first += scope.batch) {
+    const auto piece = tokens.slice(0, first, first + scope.batch).to(scope.device);
     embeddings.push_back(as_float(encoders.text(piece)));
   }
   return at::cat(embeddings);
+}
+
+at::Tensor encode_texts(const std::vector<std::string>& texts, const Tokenizer& tokenizer, const Encoders& encoders,
+                        const EvalScope& scope) {
+  return encode_tokens(token_rows(texts, tokenizer, scope), encoders, scope);
 }
 
 at::Tensor encode_classes(const std::vector<std::vector<std::string>>& names, const std::vector<std::string>& templates,

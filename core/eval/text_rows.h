@@ -10,7 +10,13 @@
 
 namespace triptych {
 
-/// [texts, d], unit rows: the text tower of `texts` in order, scope.batch at a time. Local: no collective.
+/// int64 [texts, context], on the CPU.
+at::Tensor token_rows(const std::vector<std::string>& texts, const Tokenizer& tokenizer, const EvalScope& scope);
+
+/// [texts, d], unit rows: the text tower of token rows in order, scope.batch at a time. Local: no collective.
+at::Tensor encode_tokens(const at::Tensor& tokens, const Encoders& encoders, const EvalScope& scope);
+
+/// The same from texts.
 at::Tensor encode_texts(const std::vector<std::string>& texts, const Tokenizer& tokenizer, const Encoders& encoders,
                         const EvalScope& scope);
 

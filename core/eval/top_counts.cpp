@@ -14,6 +14,23 @@ at::Tensor place_of_own(const at::Tensor& scores_nC, const at::Tensor& own_n) {
   return scores_nC.size(1) - behind.sum(1);
 }
 
+at::Tensor place_of_best(const at::Tensor& scores_nC, const at::Tensor& own_nC) {
+  const auto others_nC = scores_nC.masked_fill(own_nC, -INFINITY);
+  const auto own_scores_nC = scores_nC.masked_fill(own_nC.logical_not(), -INFINITY);
+  const auto best_n1 = own_scores_nC.amax(1, /*keepdim=*/true);
+  // The first of the best own columns decides ties with others.
+  const auto columns_C = at::arange(scores_nC.size(1), own_nC.options().dtype(at::kLong));
+  const auto first_best_n1 =
+      columns_C.masked_fill(own_scores_nC.eq(best_n1).logical_not(), scores_nC.size(1)).amin(1, /*keepdim=*/true);
+  const auto before =
+      others_nC.gt(best_n1).logical_or_(others_nC.eq(best_n1).logical_and_(columns_C.lt(first_best_n1)));
+  const auto place_n = before.logical_and_(own_nC.logical_not()).sum(1);
+  // A best score that is not a finite number (or a row that holds NaN) never counts as found.
+  const auto broken_n =
+      best_n1.squeeze(1).isfinite().logical_and_(scores_nC.isnan().any(1).logical_not()).logical_not();
+  return place_n.masked_fill(broken_n, scores_nC.size(1));
+}
+
 TopCounts::TopCounts(std::int64_t classes)
     : rows_C_(at::zeros({classes}, at::kLong)),
       top1_C_(at::zeros({classes}, at::kLong)),

@@ -17,6 +17,10 @@ namespace triptych {
 /// number stands before every number: it never helps. scores [n, C], own int64 [n].
 at::Tensor place_of_own(const at::Tensor& scores_nC, const at::Tensor& own_n);
 
+/// [n] int64: where the best of each row's own columns stands among the columns that are not its own, 0 = best. Ties as
+/// above; a row that holds NaN, or whose best own score is not finite, stands behind all: at C. own bool [n, C].
+at::Tensor place_of_best(const at::Tensor& scores_nC, const at::Tensor& own_nC);
+
 class TopCounts {
  public:
   explicit TopCounts(std::int64_t classes);

@@ -1,31 +1,12 @@
-// BERT (Devlin et al., arXiv:1810.04805) as a text encoder: post-norm layers, the state of [CLS] projected. Names of
-// parameters are Hugging Face's without "bert.", at the root of the model; "text_projection" is ours.
+// BERT (Devlin et al., arXiv:1810.04805) as a text encoder: the state of [CLS] projected. Names of parameters are
+// Hugging Face's without "bert.", at the root of the model; "text_projection" is ours.
 #pragma once
-#include <memory>
 #include <vector>
 
-#include "core/model/text_tower_config.h"
+#include "core/model/bert_layers.h"
 #include "core/model/towers.h"
-#include "core/module/attention.h"
-#include "core/module/layers.h"
 
 namespace triptych {
-
-/// Attention, then MLP, each with dropout, residual and norm after it.
-class BertLayer : public Module {
- public:
-  BertLayer(const BertConfig& config, const Initializer& init);
-  /// [n, tokens, width]; padding [n, 1, 1, tokens], added to the scores.
-  at::Tensor forward(const at::Tensor& x_nld, const at::Tensor& padding, const ForwardScope& scope) const;
-
- private:
-  std::int64_t heads_;
-  double dropout_;
-  Linear query_, key_, value_, attention_output_;
-  LayerNorm attention_norm_;
-  Linear intermediate_, output_;
-  LayerNorm output_norm_;
-};
 
 class Bert : public TextTower {
  public:
@@ -36,14 +17,8 @@ class Bert : public TextTower {
   std::vector<at::Tensor> states(const at::Tensor& tokens, const ForwardScope& scope) const;
 
  private:
-  at::Tensor embedded(const at::Tensor& tokens, const ForwardScope& scope) const;
-  at::Tensor layer(std::size_t index, const at::Tensor& x_nld, const at::Tensor& padding,
-                   const ForwardScope& scope) const;
-
   BertConfig config_;
-  Embedding words_, positions_, types_;
-  LayerNorm norm_;
-  std::vector<std::unique_ptr<BertLayer>> layers_;
+  BertEncoder encoder_;
   at::Tensor text_projection_;  ///< [width, embed_dim]
 };
 

@@ -75,8 +75,20 @@ std::optional<std::string> from_torchvision(const std::string& name) {
 std::optional<std::string> from_hugging_face_bert(const std::string& name) {
   const std::string prefix = "bert.";
   const std::string bare = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
-  if (starts_with_any(bare, {"cls.", "pooler."}) || bare == "embeddings.position_ids") return std::nullopt;
+  // The decoder is tied to the word table.
+  const bool spare = starts_with_any(bare, {"cls.seq_relationship.", "cls.predictions.decoder.", "pooler."});
+  if (spare || bare == "embeddings.position_ids") return std::nullopt;
   return bare;
+}
+
+/// TCL's and ALBEF's releases: the student; momentum copies ("_m") and queues are of a run, not of a model.
+std::optional<std::string> from_tcl(const std::string& name) {
+  const std::string image = "visual_encoder.", text = "text_encoder.";
+  if (name.starts_with(image)) return from_timm_vit(name.substr(image.size()));
+  if (name.starts_with(text)) return from_hugging_face_bert(name.substr(text.size()));
+  if (name == "temp") return "temperature";
+  if (starts_with_any(name, {"vision_proj.", "text_proj.", "itm_head."})) return name;
+  return std::nullopt;
 }
 
 struct Library {
@@ -89,6 +101,11 @@ struct Library {
 
 const std::vector<Library>& libraries() {
   static const std::vector<Library> all = {
+      {"TCL's release",
+       {"visual_encoder.cls_token", "text_encoder.bert.embeddings.word_embeddings.weight"},
+       "",
+       from_tcl,
+       false},
       {"UniCL's release", {"image_encoder.patch_embed.proj.weight"}, "", from_unicl, false},
       {"timm's ViT", {"cls_token", "blocks.0.attn.qkv.weight"}, "", from_timm_vit, true},
       {"the authors' Swin",

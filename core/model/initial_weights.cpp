@@ -26,8 +26,17 @@ struct Part {
 bool is_image(const std::string& name) {
   return name.starts_with("visual.");
 }
+/// What a pretrained tower does not bring: heads, projections, scales, cross-attention.
+bool is_own(const std::string& name) {
+  for (const char* prefix : {"head.", "itm_head.", "vision_proj.", "text_proj.", "logit_", "temperature"})
+    if (name.starts_with(prefix)) return true;
+  return false;
+}
 bool is_text(const std::string& name) {
-  return !is_image(name) && name != "logit_scale" && name != "logit_bias" && !name.starts_with("head.");
+  return !is_image(name) && !is_own(name);
+}
+bool is_word_head(const std::string& name) {
+  return name.starts_with("cls.predictions.");
 }
 bool is_projection(const std::string& name) {
   return name == "visual.proj" || name.starts_with("visual.attnpool.c_proj.");
@@ -89,10 +98,11 @@ class WeightFile {
   std::string positions_;
 };
 
-/// A backbone's file has no projection into the shared embedding, and no logit scale.
+/// A backbone's file has no projection into the shared embedding, no scale, and no cross-attention.
 bool may_lack(const WeightFile& file, const std::string& name) {
-  return file.names().backbone && (name == "visual.proj" || name.starts_with("visual.attnpool.") ||
-                                   name == "text_projection" || name.starts_with("logit_"));
+  return file.names().backbone &&
+         (name == "visual.proj" || name.starts_with("visual.attnpool.") || name == "text_projection" || is_own(name) ||
+          is_word_head(name) || name.find(".crossattention.") != std::string::npos);
 }
 
 /// One line for each difference; long tables end in a count.
@@ -109,7 +119,8 @@ std::string differences(const WeightFile& file, const std::vector<NamedTensor>& 
     if (!file.contains(name) && !may_lack(file, name)) add("missing     " + name + " " + shape_text(tensor.sizes()));
   }
   for (const auto& [name, stored] : file.names().file_name) {
-    if (part.holds(name) && !known.contains(name) && !(part.spare_projection && is_projection(name)))
+    if (part.holds(name) && !known.contains(name) && !(part.spare_projection && is_projection(name)) &&
+        !(file.names().backbone && is_word_head(name)))
       add("unexpected  " + name + " " + shape_text(file.shape(name)));
   }
   for (const auto& [name, tensor] : wanted) {

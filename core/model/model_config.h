@@ -1,6 +1,7 @@
 // The `model` section: towers by type, and weights to start from.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/base/config.h"
@@ -26,9 +27,20 @@ struct InitConfig {
   void validate() const;
 };
 
+/// Layers above a BERT's that look at image tokens.
+struct FusionConfig {
+  std::int64_t depth = 6;
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("depth", c.depth, "layers with cross-attention, of the text tower's sizes; text.depth counts those below",
+          at_least(1));
+  }
+};
+
 struct ModelConfig {
   ImageTowerConfig image;
   TextTowerConfig text;
+  std::optional<FusionConfig> fusion;
   std::int64_t embed_dim = 512;
   double init_logit_scale = 2.6592600369327781;
   InitConfig init_from;
@@ -36,6 +48,7 @@ struct ModelConfig {
   static void fields(Self& c, Visit&& field) {
     field("image", c.image, "image tower");
     field("text", c.text, "text tower");
+    field("fusion", c.fusion, "fusion encoder: a bert text tower goes on in layers that look at image tokens (tcl)");
     field("embed_dim", c.embed_dim, "width of the shared embedding", at_least(1));
     field("init_logit_scale", c.init_logit_scale,
           "initial logarithm of the multiplier of cosine similarities; "

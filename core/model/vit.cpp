@@ -65,13 +65,21 @@ at::Tensor VisionTransformer::kept(const at::Tensor& x_nld, const ForwardScope& 
   return x_nld.gather(1, rows.unsqueeze(2).expand({-1, -1, x_nld.size(2)}));
 }
 
-at::Tensor VisionTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
+at::Tensor VisionTransformer::transformed(const at::Tensor& pixels, const ForwardScope& scope) const {
   check_pictures(pixels, config_.image_size);
   const at::Tensor patch_nld = patch_tokens(pixels, conv1_weight_, conv1_bias_);
   const at::Tensor class_n1d = class_embedding_.to(patch_nld.scalar_type()).expand({pixels.size(0), 1, -1});
   at::Tensor x_nld = kept(at::cat({class_n1d, patch_nld}, 1) + positional_embedding_, scope);
   if (ln_pre_) x_nld = ln_pre_->forward(x_nld);
-  return ln_post_.forward(transformer_.forward(x_nld, scope).select(1, 0));
+  return transformer_.forward(x_nld, scope);
+}
+
+at::Tensor VisionTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
+  return ln_post_.forward(transformed(pixels, scope).select(1, 0));
+}
+
+at::Tensor VisionTransformer::tokens(const at::Tensor& pixels, const ForwardScope& scope) const {
+  return ln_post_.forward(transformed(pixels, scope));
 }
 
 at::Tensor VisionTransformer::project(const at::Tensor& features) const {

@@ -15,10 +15,13 @@ class VisionTransformer : public ImageTower {
   /// embed_dim nullopt: no projection (its parameter would get no gradient).
   VisionTransformer(const VitConfig& config, std::optional<std::int64_t> embed_dim, const Initializer& init);
   at::Tensor features(const at::Tensor& pixels, const ForwardScope& scope) const override;
+  /// States of all tokens, class token first: [n, 1 + patches, width].
+  at::Tensor tokens(const at::Tensor& pixels, const ForwardScope& scope) const;
   at::Tensor project(const at::Tensor& features) const override;
   std::int64_t feature_width() const override { return config_.width; }
 
  private:
+  at::Tensor transformed(const at::Tensor& pixels, const ForwardScope& scope) const;  ///< before the last norm
   /// [n, 1 + patches, width] -> class token and the patches that this row keeps.
   at::Tensor kept(const at::Tensor& x_nld, const ForwardScope& scope) const;
 

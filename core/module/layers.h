@@ -49,6 +49,7 @@ class Embedding : public Module {
  public:
   explicit Embedding(at::Tensor weight);
   at::Tensor forward(const at::Tensor& ids) const;  ///< int64 [...] -> [..., width]
+  const at::Tensor& weight() const { return weight_; }
 
  private:
   at::Tensor weight_;

@@ -106,6 +106,22 @@ LossCost of(const SupConConfig&, const BatchSpec& spec, const LossShape& shape) 
   return cost;
 }
 
+/// Rows meet the queue and, without gradient, each other: student and teacher of both cross-modal directions take a
+/// sweep of softmaxes each and share one of gradients (two products and the sum), the intra-modal ones a sweep each.
+LossCost of(const TclConfig& config, const BatchSpec&, const LossShape& shape) {
+  const auto rows = config.negatives == "global" ? all_rows(shape) : shape.local_batch, keys = rows + config.queue;
+  const double products_a_side = 5 + (config.weights.imc > 0 ? 3 : 0);
+  const auto values = 2 * shape.local_batch * shape.embed_dim, bytes = values * size_of(shape.parameters);
+  LossCost cost;
+  cost.flops = 2 * products_a_side * products(shape.local_batch, keys, shape.embed_dim);
+  cost.kept = 3 * bytes + bytes * shape.ranks;  // leaves, their gradients, the teacher's; all ranks' for the queue
+  cost.peak = cost.kept + 2 * tile_bytes(shape, shape.local_batch, keys);
+  if (shape.products != shape.parameters) cost.peak += keys * shape.embed_dim * size_of(shape.products);
+  if (shape.ranks > 1) cost.embeddings = bytes * shape.ranks;
+  if (shape.ranks > 1) cost.sums = all_rows(shape) * kLabelBytes;
+  return cost;
+}
+
 /// Rows do not meet: log-softmax, its gradient and that of the scores, for a micro-batch.
 LossCost of(const CrossEntropyConfig&, const BatchSpec&, const LossShape& shape) {
   LossCost cost;

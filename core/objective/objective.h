@@ -15,6 +15,18 @@
 
 namespace triptych {
 
+/// What a fusion encoder says of pairs: whether a text describes a picture. Evaluation mode, no graph. States are kept
+/// apart from the score, because each picture and each text meets many partners.
+struct PairMatcher {
+  /// uint8 [n, height, width, 3] -> states of all image tokens [n, tokens, width].
+  std::function<at::Tensor(const at::Tensor& images)> image_states;
+  /// int64 [n, context] -> states of all text tokens [n, context, width].
+  std::function<at::Tensor(const at::Tensor& tokens)> text_states;
+  /// n pairs: states of pictures and texts, and the texts' tokens (for their padding) -> logit of "they match", [n].
+  std::function<at::Tensor(const at::Tensor& image_states, const at::Tensor& text_states, const at::Tensor& tokens)>
+      score;
+};
+
 /// What evaluation and export use: evaluation mode, no graph, no draws. Pictures are uint8 [n, height, width, 3] on the
 /// model's device, tokens int64 [n, context]; embeddings [n, d] have unit rows.
 struct Encoders {
@@ -25,6 +37,7 @@ struct Encoders {
   std::optional<at::Tensor> scale;  ///< multiplier of cosine similarities
   /// The image tower's own rows [n, feature width], before projection, head and normalisation; always there.
   std::function<at::Tensor(const at::Tensor& images)> features = {};
+  std::optional<PairMatcher> match = {};  ///< nothing without a fusion encoder
 };
 
 class Objective {

@@ -5,11 +5,14 @@
 #include <ATen/ATen.h>
 
 #include <optional>
+#include <variant>
 
+#include "core/base/errors.h"
 #include "core/objective/contrastive.h"
 #include "core/objective/cross_entropy.h"
 #include "core/objective/embedding.h"
 #include "core/objective/supcon.h"
+#include "core/objective/tcl.h"
 #include "losses/clip.h"
 #include "losses/siglip.h"
 
@@ -66,6 +69,10 @@ std::unique_ptr<Objective> make(const SupConConfig& config, const Parts& parts) 
   return std::make_unique<SupConObjective>(config, parts.model, parts.facts, parts.context);
 }
 
+std::unique_ptr<Objective> make(const TclConfig& config, const Parts& parts) {
+  return std::make_unique<TclObjective>(config, parts.model, parts.facts, parts.context);
+}
+
 }  // namespace
 
 Exchange exchange_of(const std::string& exchange) {
@@ -82,6 +89,8 @@ std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, cons
                                           const CorpusFacts& facts, const BuildContext& context) {
   std::optional<ShapesOnly> shapes;
   if (context.device.is_meta()) shapes.emplace();
+  if (model.fusion && !std::holds_alternative<TclConfig>(objective))
+    throw ConfigError("model.fusion: only objective tcl has a fusion encoder; remove the key");
   return std::visit([&](const auto& config) { return make(config, Parts{model, facts, context}); }, objective);
 }
 

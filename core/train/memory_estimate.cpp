@@ -39,6 +39,22 @@ ModelBytes model_bytes(const Module& module) {
   return bytes;
 }
 
+/// Bytes of what an objective remembers beside its model.
+class RememberedBytes : public StateVisitor {
+ public:
+  explicit RememberedBytes(Objective& objective) {
+    objective.visit_state(*this);
+    averages -= model_bytes(objective.module()).state;
+  }
+  std::int64_t averages = 0, queues = 0;  ///< momentum encoders; rings of embeddings
+  void tensor(const std::string& name, at::Tensor& tensor) override {
+    (name.starts_with("queue.") ? queues : averages) += bytes_of(tensor);
+  }
+  void integer(const std::string&, std::int64_t&) override {}
+  void real(const std::string&, double&) override {}
+  void text(const std::string&, std::string&) override {}
+};
+
 /// Sharding deals out whole tensors: no rank has less than the largest.
 std::int64_t moments(const ModelBytes& model, const TrainConfig& config, const RankShape& shape) {
   if (!config.optimizer.shard || shape.ranks == 1) return 2 * model.trained;
@@ -74,11 +90,13 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
                                const StepTrace& trace) {
   const auto spec = on_meta.needs();
   const auto model = model_bytes(on_meta.module());
+  const RememberedBytes remembered(on_meta);
   const bool cpu = shape.device == at::kCPU, several = shape.micro_batch < shape.local_batch;
   const bool flat = on_meta.sync_form() == SyncForm::kFlat;
   const auto loss = loss_cost(config, spec, shape);
   MemoryEstimate estimate;
-  estimate.weights = model.state + (config.train.ema ? model.trained : 0);
+  estimate.weights = model.state + remembered.averages + (config.train.ema ? model.trained : 0);
+  estimate.queue = remembered.queues;
   estimate.gradients = model.trained * (several || flat ? 2 : 1);
   estimate.optimizer = moments(model, config, shape);
   estimate.activations =
@@ -88,7 +106,7 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   estimate.loss = std::max(at_loss, at_towers) - trace.peak;
   estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 2);
   if (cpu && shape.rank == 0) {
-    estimate.snapshot = model.state + 2 * model.trained + (config.train.ema ? model.trained : 0);
+    estimate.snapshot = model.state + remembered.averages + remembered.queues + 2 * model.trained + (config.train.ema ? model.trained : 0);
   }
   estimate.program = cpu ? kProgramBytes : kGpuContextBytes;
   return estimate;

@@ -18,7 +18,7 @@ struct MemoryEstimate {
   std::int64_t optimizer = 0;    ///< both moments; a rank's share of them with optimizer.shard
   std::int64_t activations = 0;  ///< a micro-batch's at the worst moment, with casts of weights and allocator's slack
   std::int64_t loss = 0;         ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
-  std::int64_t queue = 0;        ///< of past embeddings: no present objective has one
+  std::int64_t queue = 0;        ///< embeddings of earlier steps
   std::int64_t batches = 0;      ///< pictures and tokens; on the CPU those decoded ahead, on a GPU the next ones
   std::int64_t snapshot = 0;     ///< rank 0 on the CPU: the copy that is written while training goes on
   std::int64_t program = 0;      ///< libraries; a GPU's context

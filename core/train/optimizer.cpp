@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/train/parameter_rules.h"
+
 namespace triptych {
 namespace {
 
@@ -46,8 +48,12 @@ AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
     : config_(config), parameters_(std::move(parameters)), shards_(parameters_, config.shard, comm) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& parameter = parameters_[i];
-    const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end();
-    auto& group = group_of(!exempt && decays(parameter.name, parameter.tensor), lr_factors.empty() ? 1 : lr_factors[i]);
+    const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end() ||
+                        !decays(parameter.name, parameter.tensor);
+    const bool also = std::any_of(config.decay_also.begin(), config.decay_also.end(), [&](const auto& pattern) {
+      return matches_name(parameter.name, pattern);
+    });
+    auto& group = group_of(!exempt || also, lr_factors.empty() ? 1 : lr_factors[i]);
     group.names.push_back(parameter.name);
     group.indices.push_back(i);
     group.parameters.push_back(parameter.tensor);

@@ -28,6 +28,7 @@ struct OptimizerConfig {
   std::array<double, 2> betas = {0.9, 0.98};
   double eps = 1e-8;
   double weight_decay = 0.1;
+  std::vector<std::string> decay_also = {};
   double clip_norm = 0;
   std::vector<std::string> freeze = {};
   std::vector<LrFactorConfig> lr_factors = {};
@@ -41,6 +42,8 @@ struct OptimizerConfig {
     field("eps", c.eps, "added to the square root of the second moment", positive());
     field("weight_decay", c.weight_decay,
           "decoupled decay (times the learning rate) of matrices; norms, biases and scalars are exempt", at_least(0));
+    field("decay_also", c.decay_also,
+          "names of exempt parameters that are decayed all the same; '*' stands for any characters: temperature");
     field("clip_norm", c.clip_norm, "gradients are scaled down to this norm over all parameters; 0: never",
           at_least(0));
     field("freeze", c.freeze, "names of parameters that are not trained; '*' stands for any characters: visual.*");

@@ -102,6 +102,8 @@ std::vector<ParameterRule> parameter_rules(const OptimizerConfig& config, const 
     require_match("freeze." + std::to_string(i), config.freeze[i], names);
   for (std::size_t i = 0; i < config.lr_factors.size(); ++i)
     require_match("lr_factors." + std::to_string(i) + ".match", config.lr_factors[i].match, names);
+  for (std::size_t i = 0; i < config.decay_also.size(); ++i)
+    require_match("decay_also." + std::to_string(i), config.decay_also[i], names);
   const auto above = layers_above(names);
   std::vector<ParameterRule> rules;
   for (std::size_t i = 0; i < names.size(); ++i) {
