@@ -45,7 +45,9 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   request.spec.captions = static_cast<int>(data.captions.all_positive);
   request.spec.mixed_labels = std::holds_alternative<UniclConfig>(config.objective) ||
                               std::holds_alternative<CrossEntropyConfig>(config.objective);
-  request.spec.views = std::holds_alternative<SupConConfig>(config.objective) ? 2 : 1;
+  const bool two_views =
+      std::holds_alternative<SupConConfig>(config.objective) || std::holds_alternative<TclConfig>(config.objective);
+  request.spec.views = two_views ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
   request.most_seconds = arguments.measured_s();

@@ -15,6 +15,7 @@
 #include "core/train/trainer.h"
 #include "losses/clip.h"
 #include "losses/cross_entropy.h"
+#include "losses/queue_contrast.h"
 #include "losses/siglip.h"
 #include "losses/supcon.h"
 #include "losses/unicl.h"
@@ -105,6 +106,18 @@ struct LossWork {
     const auto labels = inputs.labels(rows).to(device);
     return [=, type = products(), &group = comm] {
       return differentiated(supcon_loss(views, labels, c.temperature, group, type), {views});
+    };
+  }
+  /// The alignment of images with texts, both ways, against momentum features and the queues.
+  Work operator()(const TclConfig& c) {
+    const auto image = leaf(embeddings("image", rows)), text = leaf(embeddings("text", rows));
+    const QueueKeys images{image.detach(), 0, embeddings("image queue", c.queue).to(device)},
+        texts{text.detach(), 0, embeddings("text queue", c.queue).to(device)};
+    const auto temperature = leaf(at::scalar_tensor(c.temperature, at::kFloat));
+    return [=, type = products(), alpha = c.alpha] {
+      const auto to_text = queue_contrast_loss(image, texts, temperature, {image.detach(), alpha}, type);
+      const auto to_image = queue_contrast_loss(text, images, temperature, {text.detach(), alpha}, type);
+      return differentiated({to_text + to_image, {}}, {image, text, temperature});
     };
   }
 };

@@ -45,11 +45,11 @@ at::Tensor shares(std::int64_t b, const LocalKeys& keys, LocalMean mean, const a
 }
 
 /// The loss and its derivatives.
-struct Derived {
+struct LocalLoss {
   at::Tensor value, by_global_bd, by_scale;
 };
 
-Derived derive(const at::Tensor& global_in, const LocalKeys& keys, double scale, LocalMean mean) {
+LocalLoss derive(const at::Tensor& global_in, const LocalKeys& keys, double scale, LocalMean mean) {
   const c10::NoGradGuard no_grad;
   const auto type = global_in.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor global_bd = global_in.to(type),
@@ -123,7 +123,7 @@ at::Tensor local_contrast_loss(const at::Tensor& global_bd, const LocalKeys& key
   const at::Tensor scale = temperature.reciprocal();
   TORCH_CHECK(!(temperature.item<double>() <= 0), "the temperature must be above 0, got ",
               temperature.item<double>());  // NaN goes on
-  const Derived d = derive(global_bd, keys, scale.item<double>(), mean);
+  const LocalLoss d = derive(global_bd, keys, scale.item<double>(), mean);
   return with_known_gradients(d.value, {{global_bd, d.by_global_bd}, {scale, d.by_scale.to(scale.scalar_type())}});
 }
 

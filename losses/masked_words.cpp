@@ -11,7 +11,7 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kBlockRows = 256;
+constexpr std::int64_t kWordRows = 256;
 
 void check_shapes(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv,
                   double alpha) {
@@ -26,17 +26,17 @@ void check_shapes(const at::Tensor& student_nv, const at::Tensor& target_n, cons
 }
 
 /// The loss and its derivative.
-struct Derived {
+struct WordLoss {
   at::Tensor value, by_student_nv;
 };
 
-Derived derive(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha) {
+WordLoss derive(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha) {
   const c10::NoGradGuard no_grad;
   const auto type = student_nv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   at::Tensor value = at::zeros({}, student_nv.options().dtype(at::kDouble));
   at::Tensor by_student_nv = at::empty(student_nv.sizes(), student_nv.options());
-  for (std::int64_t row = 0; row < student_nv.size(0); row += kBlockRows) {
-    const std::int64_t rows = std::min(kBlockRows, student_nv.size(0) - row);
+  for (std::int64_t row = 0; row < student_nv.size(0); row += kWordRows) {
+    const std::int64_t rows = std::min(kWordRows, student_nv.size(0) - row);
     const at::Tensor target = target_n.narrow(0, row, rows).unsqueeze(1);
     at::Tensor log_share = student_nv.narrow(0, row, rows).log_softmax(1, type), taught;
     value -= (1 - alpha) * log_share.gather(1, target).sum(at::kDouble);
@@ -75,7 +75,7 @@ MaskedWords mask_words(const at::Tensor& tokens_bl, const MaskDraws& draws, doub
 at::Tensor masked_word_loss(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv,
                             double alpha) {
   check_shapes(student_nv, target_n, teacher_nv, alpha);
-  const Derived d = derive(student_nv, target_n, teacher_nv, alpha);
+  const WordLoss d = derive(student_nv, target_n, teacher_nv, alpha);
   return with_known_gradients(d.value, {{student_nv, d.by_student_nv}});
 }
 

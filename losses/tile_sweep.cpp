@@ -15,7 +15,8 @@ at::TensorOptions sums_of(const at::Tensor& rows_nd) {
   return rows_nd.options().dtype(at::toOpMathType(rows_nd.scalar_type()));
 }
 
-TileSize TileSize::of(at::ScalarType rows) {
+TileSize TileSize::of(at::ScalarType rows, at::DeviceType device) {
+  if (device != at::kCPU) return {4096, 8192};  // few launches of kernels; at 8 temporaries 1 GiB in fp32
   return rows == at::kFloat ? TileSize{2048, 2048} : TileSize{512, 1024};
 }
 
@@ -25,7 +26,7 @@ namespace {
 void for_tiles_of(std::span<const at::Tensor> queries, const at::Tensor& key_nd,
                   const std::function<void(std::span<at::Tensor> tiles, const TilePlace& at)>& use) {
   const auto rows = queries[0].size(0), keys = key_nd.size(0);
-  const auto size = TileSize::of(key_nd.scalar_type());
+  const auto size = TileSize::of(key_nd.scalar_type(), key_nd.device().type());
   std::vector<at::Tensor> rooms, tiles(queries.size());
   for (const auto& query_nd : queries) {
     rooms.push_back(at::empty({std::min(size.rows, rows) * std::min(size.columns, keys)}, sums_of(query_nd)));

@@ -16,12 +16,12 @@ struct TilePlace {
   std::int64_t row, rows, column, columns;
 };
 
-/// The largest tile. It depends on nothing but the type of the rows, so that neither do the sums' orders on the number
-/// of ranks: larger in fp32, where at::mm copies its factors for every tile (16 MiB); else the 2 MiB that a cache
-/// holds.
+/// The largest tile. It depends on nothing but device and type of the rows, so that neither do the sums' orders on the
+/// number of ranks. Processors: larger in fp32, where at::mm copies its factors for every tile (16 MiB); else the 2 MiB
+/// that a cache holds. GPUs: large, for fewer launches.
 struct TileSize {
   std::int64_t rows, columns;
-  static TileSize of(at::ScalarType rows);
+  static TileSize of(at::ScalarType rows, at::DeviceType device = at::kCPU);
 };
 
 /// What sums of products of such rows are held in: fp32 for bfloat16.

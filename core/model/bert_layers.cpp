@@ -13,7 +13,7 @@
 namespace triptych {
 namespace {
 
-constexpr double kDeviation = 0.02;
+constexpr double kBertDeviation = 0.02;
 constexpr std::int64_t kTypes = 2;
 
 std::int64_t hidden_width(const BertConfig& config) {
@@ -23,7 +23,7 @@ std::int64_t hidden_width(const BertConfig& config) {
 }  // namespace
 
 at::Tensor bert_weight(const Initializer& init, std::int64_t out, std::int64_t in) {
-  return init.truncated_normal("weight", {out, in}, kDeviation);
+  return init.truncated_normal("weight", {out, in}, kBertDeviation);
 }
 
 at::Tensor bert_padding(const at::Tensor& tokens, at::ScalarType type) {

@@ -27,7 +27,7 @@ double products(std::int64_t left, std::int64_t right, std::int64_t d) {
 
 /// A tile of products, and what its own products with rows take: bf16 on the CPU rounds and packs the factors.
 std::int64_t tile_bytes(const LossShape& shape, std::int64_t queries, std::int64_t keys) {
-  const auto size = TileSize::of(shape.products);
+  const auto size = TileSize::of(shape.products, shape.device);
   const auto height = std::min(size.rows, queries), width = std::min(size.columns, keys);
   const auto tile = height * width * size_of(shape.parameters);
   if (shape.device != at::kCPU) return kGpuTiles * tile;

@@ -22,7 +22,7 @@ constexpr double kLeastTemperature = 0.001, kMostTemperature = 0.5;
 constexpr int kStudentView = 0, kTeacherView = 1;
 
 /// The model section that TCL can train; throws ConfigError for any other.
-const ModelConfig& checked(const ModelConfig& model, const TclConfig& config, const CorpusFacts& facts) {
+const ModelConfig& tcl_model(const ModelConfig& model, const TclConfig& config, const CorpusFacts& facts) {
   const std::string who = objective_named(TclConfig::kTag);
   check_no_captions(facts, who);
   const auto* vit = std::get_if<VitConfig>(&model.image);
@@ -44,7 +44,7 @@ const ModelConfig& checked(const ModelConfig& model, const TclConfig& config, co
   return model;
 }
 
-BatchSpec needs_of(const ModelConfig& model) {
+BatchSpec tcl_needs(const ModelConfig& model) {
   BatchSpec needs;
   needs.views = 2;
   needs.form = *text_form(model);
@@ -52,11 +52,11 @@ BatchSpec needs_of(const ModelConfig& model) {
   return needs;
 }
 
-at::Tensor joined(const std::vector<at::Tensor>& parts) {
+at::Tensor all_rows_of(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
-at::Tensor leaf(const at::Tensor& rows) {
+at::Tensor fresh_leaf(const at::Tensor& rows) {
   return rows.detach().clone().set_requires_grad(true);
 }
 
@@ -82,7 +82,7 @@ TclObjective::TclObjective(const TclConfig& config, const ModelConfig& model, co
     : config_(config),
       facts_(facts),
       context_(context),
-      needs_(needs_of(checked(model, config, facts))),
+      needs_(tcl_needs(tcl_model(model, config, facts))),
       model_(model, config.temperature, context.initializer()),
       average_(model, context.initializer()),
       momentum_((context.start(model_, model), average_.to(context.device, context.parameters), model_.encoders()),
@@ -204,12 +204,15 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
     tokens = comm.all_gather(tokens.contiguous());
   }
   const std::int64_t n = rows.tokens.size(0), all = keys.image_nd.size(0);
-  const bool by_label = config_.positives == "label";
-  const at::Tensor forbidden = forbidden_pairs(n, all, keys.own, by_label ? rows.labels : at::Tensor(),
-                                               by_label ? keys.labels_n : at::Tensor(), context_.device);
+  const bool by_label = config_.positives == "label", shapes_only = rows.tokens.is_meta();
+  at::Tensor forbidden;
+  if (!shapes_only)
+    forbidden = forbidden_pairs(n, all, keys.own, by_label ? rows.labels : at::Tensor(),
+                                by_label ? keys.labels_n : at::Tensor(), context_.device);
   const at::Generator draws = scope.draws(Purpose::kNegative, rows.batch.first_position, context_.device);
   const auto drawn = [&](const at::Tensor& query, const at::Tensor& key, TclHooks::Side side) {
     const c10::NoGradGuard no_grad;
+    if (shapes_only) return HardNegatives{at::zeros_like(rows.labels), at::ones_like(rows.labels, at::kBool)};
     const at::Tensor uniform = at::empty({n, all}, query.options().dtype(at::kFloat));
     at::Tensor(uniform).uniform_(0, 1, draws);
     HardNegatives chosen = hard_negatives(query.matmul(key.t()) / model_.temperature(), forbidden, uniform);
@@ -289,20 +292,24 @@ void TclObjective::add_words(const Rows& rows, const MaskedWords& words, std::in
 std::vector<at::Tensor> TclObjective::encode(const Batch& micro_batch, StepScope& scope) {
   const Rows rows = rows_of(micro_batch);
   const Encoded students = student(rows, scope), teachers = teacher(rows, scope);
-  const MaskedWords words = masked(rows, scope);
-  // On shapes alone: as many words as are to be expected.
-  const auto expected = std::llround(config_.mask_probability * static_cast<double>(rows.tokens.numel()));
-  const at::Tensor places = rows.tokens.is_meta() ? at::empty({std::max<std::int64_t>(1, expected)}, rows.tokens.options())
-                                                  : words.chosen_bl.flatten().nonzero().squeeze(1);
+  at::Tensor tokens = rows.tokens, places;
+  if (tokens.is_meta()) {  // shapes alone: as many words as are to be expected
+    const auto expected = std::llround(config_.mask_probability * static_cast<double>(tokens.numel()));
+    places = at::empty({std::max<std::int64_t>(1, expected)}, tokens.options());
+  } else {
+    const MaskedWords words = masked(rows, scope);
+    tokens = words.tokens_bl;
+    places = words.chosen_bl.flatten().nonzero().squeeze(1);
+  }
   const auto of = [&](Purpose draws) { return scope.forward(draws, micro_batch.first_position, context_.device); };
   const at::Tensor matches = match_logits(rows, students, teachers, scope).first;
   const auto autocast = scope.autocast(context_.device);
   {
     const c10::NoGradGuard no_grad;
-    word_logits(average_, words.tokens_bl, teachers.image_nkc, places, of(Purpose::kTeacherWords));
+    word_logits(average_, tokens, teachers.image_nkc, places, of(Purpose::kTeacherWords));
   }
   return {students.image_nd, students.text_nd, matches,
-          word_logits(model_.encoders(), words.tokens_bl, students.image_nkc, places, of(Purpose::kWords))};
+          word_logits(model_.encoders(), tokens, students.image_nkc, places, of(Purpose::kWords))};
 }
 
 void TclObjective::begin_step(StepScope&) {
@@ -329,8 +336,8 @@ LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepSc
     labels.push_back(rows.back().labels);
     if (replay) students.back() = teachers.back() = {};  // token states are large, and made again
   }
-  const Encoded own{{}, {}, leaf(joined(image_s)), leaf(joined(text_s))}, taught{{}, {}, joined(image_t), joined(text_t)};
-  const at::Tensor labels_b = joined(labels), temperature = leaf(model_.temperature());
+  const Encoded own{{}, {}, fresh_leaf(all_rows_of(image_s)), fresh_leaf(all_rows_of(text_s))}, taught{{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
+  const at::Tensor labels_b = all_rows_of(labels), temperature = fresh_leaf(model_.temperature());
   latest_ = gathered(taught.image_nd, taught.text_nd, labels_b, scope.comm());
 
   Sum sum;

@@ -75,11 +75,9 @@ double AdamW::gradient_norm() const {
   const auto count = static_cast<std::int64_t>(parameters_.size());
   if (count == 0) return 0;
   if (!parameters_[0].tensor.is_cpu()) {
-    std::vector<at::Tensor> norms;
-    for (const auto& parameter : parameters_) {
-      norms.push_back(at::linalg_vector_norm(parameter.tensor.grad(), 2, std::nullopt, false, at::kDouble));
-    }
-    return at::linalg_vector_norm(at::stack(norms)).item<double>();
+    std::vector<at::Tensor> gradients;
+    for (const auto& parameter : parameters_) gradients.push_back(parameter.tensor.grad());
+    return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2, at::kDouble))).item<double>();
   }
   std::vector<double> sums(parameters_.size());
   at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {

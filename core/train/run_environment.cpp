@@ -122,7 +122,10 @@ std::vector<std::string> prepare_computation(const LoopConfig& config, const Pla
     warnings.push_back("train.precision fp64 is for tests: GPUs compute it many times slower");
   }
   if (config.precision == "bf16" && place.device == "cpu" && !has_amx_bf16()) {
-    warnings.push_back("train.precision bf16: this CPU has no AMX for it, so fp32 would be about twice as fast");
+    warnings.push_back("train.precision bf16: this CPU has no AMX for it; fp32 will be quicker");
+  }
+  if (config.precision == "fp16" && place.device == "cpu") {
+    warnings.push_back("train.precision fp16 is for GPUs; on a CPU fp32 will be quicker, and with AMX bf16");
   }
   if (bound_to_one_of_several() && sysconf(_SC_NPROCESSORS_ONLN) > place.local_size) {
     warnings.push_back(

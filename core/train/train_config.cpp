@@ -3,6 +3,7 @@
 
 #include <set>
 #include <string>
+#include <variant>
 
 #include "core/base/errors.h"
 #include "core/eval/evaluator_table.h"
@@ -32,6 +33,10 @@ void TrainConfig::validate() const {
   if (train.micro_batch > train.global_batch) {
     throw FieldError("train.micro_batch", std::to_string(train.micro_batch) + " is larger than train.global_batch " +
                                               std::to_string(train.global_batch));
+  }
+  if (const auto* tcl = std::get_if<TclConfig>(&objective); tcl != nullptr && tcl->queue < train.global_batch) {
+    throw FieldError("objective.queue", std::to_string(tcl->queue) + " is less than train.global_batch " +
+                                            std::to_string(train.global_batch) + ", all of which enters it in a step");
   }
   if (schedule.final_lr > optimizer.lr) {
     throw FieldError("schedule.final_lr", "is larger than optimizer.lr, from which the schedule falls");
@@ -71,8 +76,22 @@ BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks) {
   return plan;
 }
 
+namespace {
+
+/// A pair that does not match is made of two rows that meet in a micro-batch.
+void check_negatives(const TrainConfig& config, const BatchPlan& batch, int ranks) {
+  const auto* tcl = std::get_if<TclConfig>(&config.objective);
+  if (tcl == nullptr || batch.micro * (tcl->negatives == "global" ? ranks : 1) > 1) return;
+  throw ConfigError("train.micro_batch: objective tcl finds its negatives among the rows of a micro-batch, which has " +
+                    number(batch.micro) + "; use at least 2, or fewer ranks" +
+                    (ranks > 1 ? ", or objective.negatives: global" : ""));
+}
+
+}  // namespace
+
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
   const auto batch = plan_batch(config.train, ranks);
+  check_negatives(config, batch, ranks);
   StepPlan plan;
   plan.local_batch = batch.local;
   plan.micro_batch = batch.micro;

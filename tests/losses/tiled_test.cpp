@@ -131,11 +131,14 @@ TEST(Tiled, SinglePrecisionIsAsGoodAsTheWholeMatrix) {
 }
 
 /// As OpenCLIP computes under amp_bf16: rows and logits rounded to bfloat16, the rest in fp32.
-Gradients whole_matrix_of_rounded_logits(const at::Tensor& image_Bd, const at::Tensor& text_Bd, double scale) {
+Gradients whole_matrix_of_rounded_logits(const at::Tensor& image_Bd, const at::Tensor& text_Bd,
+                                         const at::Tensor& target_BB, double scale) {
   const at::Tensor image = leaf(image_Bd.to(at::kFloat)), text = leaf(text_Bd.to(at::kFloat));
   const at::Tensor rows = (scale * image).to(at::kBFloat16), columns = text.to(at::kBFloat16);
-  const at::Tensor s = rows.matmul(columns.t()).to(at::kFloat);
-  const auto direction = [&](std::int64_t along) { return (at::logsumexp(s, {along}) - s.diagonal()).mean(); };
+  const at::Tensor s = rows.matmul(columns.t()).to(at::kFloat), target = target_BB.to(at::kFloat);
+  const auto direction = [&](std::int64_t along) { 
+    return (at::logsumexp(s, {along}) - (target * s).sum(along) / target.sum(along)).mean();
+  };
   const at::Tensor loss = (direction(1) + direction(0)) / 2;
   loss.backward();
   return {loss.detach(), image.grad(), text.grad(), {}};
@@ -145,21 +148,24 @@ TEST(Tiled, HalfProductsAreBetterThanRoundedLogits) {
   struct Case {
     std::int64_t rows, width;  // odd: what is multiplied in pairs is filled up
     double noise, scale;
+    std::int64_t classes;  // 0: no labels; 1: all are of one class
   };
-  for (const auto& [rows, width, noise, scale] :
-       {Case{1101, 65, 0.1, 14}, Case{1101, 65, 3, 100}, Case{1152, 64, 0.3, 14}, Case{1152, 64, 0.6, 100}}) {
+  for (const auto& [rows, width, noise, scale, classes] :
+       {Case{1101, 65, 0.1, 14, 0}, Case{1101, 65, 3, 100, 0}, Case{1152, 64, 0.3, 14, 0}, Case{1152, 64, 0.6, 100, 0},
+        Case{1101, 65, 0.1, 14, 4}, Case{1152, 64, 3, 100, 40}, Case{1152, 64, 0.3, 14, 1}}) {
     const at::Tensor image = unit(draw({40}, {rows, width})), text = unit(image + noise * draw({41}, {rows, width}));
-    const at::Tensor labels = at::full({rows}, kNoLabel, at::kLong);
+    const at::Tensor row = at::arange(rows, at::kLong);
+    const at::Tensor labels = classes == 0 ? at::full_like(row, kNoLabel) : row % classes;
     const auto exact = whole_matrix(image, text, target_of(labels), scale);
-    const auto rounded = whole_matrix_of_rounded_logits(image, text, scale);
+    const auto rounded = whole_matrix_of_rounded_logits(image, text, target_of(labels), scale);
     for (const int ranks : {1, 3}) {
       const auto r = on_ranks(ranks, image.to(at::kFloat), text.to(at::kFloat), labels,
                               at::scalar_tensor(std::log(scale), at::kFloat),
-                              [](const auto& u, const auto& v, const auto&, const auto& s, Collectives& comm) {
-                                return clip_loss(u, v, s, comm, at::kBFloat16);
+                              [](const auto& u, const auto& v, const auto& y, const auto& s, Collectives& comm) {
+                                return unicl_loss(u, v, y, s, comm, UniclDirections::kBoth, at::kBFloat16);
                               });
       const auto where = "noise " + std::to_string(noise) + ", scale " + std::to_string(scale) + ", " +
-                         std::to_string(ranks) + " ranks, loss " + std::to_string(exact.loss.template item<double>());
+                         std::to_string(classes) + " classes, " + std::to_string(ranks) + " ranks, loss " + std::to_string(exact.loss.template item<double>());
       EXPECT_LT(relative(r.image_grad_Bd / ranks, exact.image), relative(rounded.image, exact.image)) << where;
       EXPECT_LT(relative(r.text_grad_Bd / ranks, exact.text), relative(rounded.text, exact.text)) << where;
     }

@@ -279,7 +279,7 @@ TEST(Contrastive, AutocastTrainsNearFullPrecision) {
     };
     const double full = run(at::kFloat), half = run(at::kBFloat16);
     EXPECT_NE(full, half);
-    EXPECT_NEAR(full, half, 0.2);
+    EXPECT_NEAR(full, half, 0.02);
   });
 }
 

@@ -91,23 +91,22 @@ TclHooks golden_draws(const Golden& golden) {
   return hooks;
 }
 
-/// Our name of each golden tensor below a prefix.
-std::map<std::string, at::Tensor> by_our_names(const Golden& golden, const std::string& prefix) {
+/// By our names, the golden names of all tensors below a prefix.
+std::map<std::string, std::string> by_our_names(const Golden& golden, const std::string& prefix) {
   std::vector<std::string> names;
   std::map<std::string, std::string> stored;
   for (const auto& [name, tensor] : golden.tensors()) {
     if (!name.starts_with(prefix)) continue;
     std::string bare = name.substr(prefix.size());
-    for (const char* copy : {"visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m."}) {
-      const std::string marked = copy;
-      if (bare.starts_with(marked)) bare.erase(marked.size() - 3, 2);
+    for (const std::string copy : {"visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m."}) {
+      if (bare.starts_with(copy)) bare.erase(copy.size() - 3, 2);
     }
     names.push_back(bare);
     stored[bare] = name;
   }
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [ours, theirs] : foreign_names(names).file_name) tensors[ours] = golden[stored.at(theirs)];
-  return tensors;
+  std::map<std::string, std::string> golden_names;
+  for (const auto& [ours, theirs] : foreign_names(names).file_name) golden_names[ours] = stored.at(theirs);
+  return golden_names;
 }
 
 /// Reads and writes what visit_state lists, by name.
@@ -127,8 +126,8 @@ class State : public StateVisitor {
 };
 
 void start_from(const Golden& golden, State& state) {
-  for (const auto& [name, tensor] : by_our_names(golden, "init.student.")) state.set(name, tensor);
-  for (const auto& [name, tensor] : by_our_names(golden, "init.teacher.")) state.set("momentum." + name, tensor);
+  for (const auto& [name, theirs] : by_our_names(golden, "init.student.")) state.set(name, golden[theirs]);
+  for (const auto& [name, theirs] : by_our_names(golden, "init.teacher.")) state.set("momentum." + name, golden[theirs]);
   state.set("queue.image", golden["init.image_queue"].t().contiguous());
   state.set("queue.text", golden["init.text_queue"].t().contiguous());
   *state.integers.at("queue.next") = golden["init.queue_ptr"].item<std::int64_t>();
@@ -142,76 +141,110 @@ at::Tensor without_key_bias(const std::string& name, const at::Tensor& tensor) {
   return at::cat({tensor.narrow(0, 0, width), tensor.narrow(0, 2 * width, width)});
 }
 
-struct Noise {
-  const nlohmann::json values =
-      nlohmann::json::parse(std::ifstream(source_path("tests/golden/tcl_pretrain_step.json")))["fp32_noise"]["values"];
-  double bound(const Golden& golden, const std::string& name) const {
-    return std::max(10 * values.value(name, 0.0), 1e-6 * golden[name].abs().max().item<double>());
-  }
+using Tensors = std::map<std::string, at::Tensor>;
+
+struct Worst {
+  double ratio = 0;  ///< largest difference over its bound
+  std::string name;
 };
 
-/// Largest difference over its bound, of all tensors below `prefix`.
-double worst(const Golden& golden, const std::string& prefix, const std::map<std::string, at::Tensor>& got) {
-  const Noise noise;
-  std::map<std::string, std::string> golden_name;
-  double most = 0;
-  for (const auto& [name, expected] : by_our_names(golden, prefix)) {
-    if (!got.contains(name)) return std::numeric_limits<double>::infinity();
-    double bound = 1e-6 * expected.abs().max().item<double>();
-    for (const auto& [stored, tensor] : golden.tensors()) {
-      if (stored.starts_with(prefix) && tensor.shape == expected.sizes().vec() && difference(golden[stored], expected) == 0)
-        bound = std::max(bound, 10 * noise.values.value(stored, 0.0));
-    }
-    const double ratio = difference(without_key_bias(name, got.at(name).view_as(expected)),
-                                    without_key_bias(name, expected)) / std::max(bound, 1e-12);
-    EXPECT_LE(ratio, 1) << prefix << name;
-    most = std::max(most, ratio);
+/// Of all golden tensors below `prefix`. Bound: ten times the difference between fp32 and fp64 runs of the released
+/// code, at least 1e-6 of the largest entry.
+Worst worst(const Golden& golden, const std::string& prefix, const Tensors& got) {
+  static const auto noise = nlohmann::json::parse(
+      std::ifstream(source_path("tests/golden/tcl_pretrain_step.json")))["fp32_noise"]["values"];
+  Worst most;
+  for (const auto& [name, theirs] : by_our_names(golden, prefix)) {
+    if (!got.contains(name)) return {std::numeric_limits<double>::infinity(), name};
+    const at::Tensor expected = golden[theirs];
+    const double bound = std::max({10 * noise.value(theirs, 0.0), 1e-6 * expected.abs().max().item<double>(), 1e-12});
+    const double apart = difference(without_key_bias(name, got.at(name).view_as(expected)),
+                                    without_key_bias(name, expected));
+    if (apart / bound >= most.ratio) most = {apart / bound, theirs};
   }
   return most;
 }
 
-std::map<std::string, at::Tensor> below(const State& state, const std::string& prefix) {
-  std::map<std::string, at::Tensor> tensors;
+Tensors below(const State& state, const std::string& prefix) {
+  Tensors tensors;
   for (const auto& [name, tensor] : state.tensors)
     if (name.starts_with(prefix)) tensors[name.substr(prefix.size())] = tensor;
   return tensors;
 }
 
-TEST(TclGolden, TwoStepsAreTheReleasedCodes) {
-  run_ranks(1, [](Collectives& comm) {
+/// Two steps from the golden state; calls `check` after each.
+void run_golden(const TrainConfig& config, const std::function<void(TclHooks&)>& change,
+                const std::function<void(std::int64_t step, const StepReport&, const Tensors& gradients,
+                                         const State& state)>& check) {
+  run_ranks(1, [&](Collectives& comm) {
     const Golden golden("tcl_pretrain_step");
-    const auto config = golden_config();
     TclObjective objective(std::get<TclConfig>(config.objective), config.model, {}, {});
     Trainer trainer(config, plan_steps(config, 1, 1000), objective, comm);
     State state;
     objective.visit_state(state);
     start_from(golden, state);
-    objective.prescribe(golden_draws(golden));
+    TclHooks hooks = golden_draws(golden);
+    change(hooks);
+    objective.prescribe(hooks);
     for (std::int64_t step = 0; step < 2; ++step) {
       const auto report = trainer.step({golden_batch(golden, step)});
-      const auto loss = [&](const char* name) {
-        return golden[step_name(step, std::string("loss.") + name)].item<double>();
-      };
-      EXPECT_NEAR(report.loss, loss("total"), 1e-5 * loss("total"));
-      int terms = 0;
-      for (const auto& [name, value] : report.terms) {
-        if (name == "itm_accuracy") continue;
-        EXPECT_NEAR(value, loss(name.c_str()), 1e-5) << name << " of step " << step + 1;
-        ++terms;
-      }
-      EXPECT_EQ(terms, 8);
-      std::map<std::string, at::Tensor> gradients;
+      Tensors gradients;
       for (const auto& [name, parameter] : objective.module().parameters()) gradients[name] = parameter.grad();
-      EXPECT_LE(worst(golden, step_name(step, "grad."), gradients), 1);
-      EXPECT_LE(worst(golden, step_name(step, "student."), state.tensors), 1);
-      EXPECT_LE(worst(golden, step_name(step, "teacher."), below(state, "momentum.")), 1);
-      for (const char* queue : {"image", "text"}) {
-        const auto name = step_name(step, std::string(queue) + "_queue");
-        EXPECT_LE(difference(state.tensors.at(std::string("queue.") + queue).t(), golden[name]), 2e-6) << name;
-      }
-      EXPECT_EQ(*state.integers.at("queue.next"), golden[step_name(step, "queue_ptr")].item<std::int64_t>());
+      check(step, report, gradients, state);
     }
   });
+}
+
+TEST(TclGolden, TwoStepsAreTheReleasedCodes) {
+  const Golden golden("tcl_pretrain_step");
+  const auto check = [&](std::int64_t step, const StepReport& report, const Tensors& gradients, const State& state) {
+    const auto loss = [&](const std::string& name) { return golden[step_name(step, "loss." + name)].item<double>(); };
+    EXPECT_NEAR(report.loss, loss("total"), 1e-5 * loss("total"));
+    int terms = 0;
+    for (const auto& [name, value] : report.terms) {
+      if (name == "itm_accuracy") continue;
+      EXPECT_NEAR(value, loss(name), 1e-5) << name << " of step " << step + 1;
+      ++terms;
+    }
+    EXPECT_EQ(terms, 8);
+    const auto close = [&](const char* what, const Tensors& got) {
+      const auto most = worst(golden, step_name(step, what), got);
+      EXPECT_LE(most.ratio, 1) << most.name;
+      EXPECT_FALSE(most.name.empty()) << what;
+    };
+    close("grad.", gradients);
+    close("student.", state.tensors);
+    close("teacher.", below(state, "momentum."));
+    for (const std::string queue : {"image", "text"}) {
+      EXPECT_LE(difference(state.tensors.at("queue." + queue).t(), golden[step_name(step, queue + "_queue")]), 2e-6);
+    }
+    EXPECT_EQ(*state.integers.at("queue.next"), golden[step_name(step, "queue_ptr")].item<std::int64_t>());
+  };
+  run_golden(golden_config(), [](TclHooks&) {}, check);
+}
+
+/// Negative controls: steps that are slightly wrong are noticed.
+TEST(TclGoldenControl, AWrongStepIsNoticed) {
+  const Golden golden("tcl_pretrain_step");
+  for (const int mistake : {0, 1, 2, 3}) {
+    auto config = golden_config();
+    auto& tcl = std::get<TclConfig>(config.objective);
+    if (mistake == 0) config.optimizer.decay_also = {};
+    if (mistake == 1) tcl.momentum = 0.99;
+    if (mistake == 2) tcl.weights.lmi = 1.0 / 5;
+    double most = 0;
+    run_golden(
+        config,
+        [&](TclHooks& hooks) {
+          if (mistake == 3) hooks.alpha = [](const StepClock&) { return 0.4; };
+        },
+        [&](std::int64_t step, const StepReport&, const Tensors& gradients, const State& state) {
+          most = std::max({most, worst(golden, step_name(step, "grad."), gradients).ratio,
+                           worst(golden, step_name(step, "student."), state.tensors).ratio,
+                           worst(golden, step_name(step, "teacher."), below(state, "momentum.")).ratio});
+        });
+    EXPECT_GT(most, 2) << mistake;
+  }
 }
 
 }  // namespace
