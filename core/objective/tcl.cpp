@@ -87,8 +87,7 @@ TclObjective::TclObjective(const TclConfig& config, const ModelConfig& model, co
       average_(model, context.initializer()),
       momentum_((context.start(model_, model), average_.to(context.device, context.parameters), model_.encoders()),
                 average_),
-      queue_(config.queue, model.embed_dim, context.seed,
-             at::TensorOptions(context.device).dtype(context.parameters)),
+      queue_(config.queue, model.embed_dim, context.seed, at::TensorOptions(context.device).dtype(context.parameters)),
       vocabulary_(std::get<BertConfig>(model.text).vocabulary) {}
 
 double TclObjective::alpha(const StepClock& clock) const {
@@ -336,7 +335,8 @@ LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepSc
     labels.push_back(rows.back().labels);
     if (replay) students.back() = teachers.back() = {};  // token states are large, and made again
   }
-  const Encoded own{{}, {}, fresh_leaf(all_rows_of(image_s)), fresh_leaf(all_rows_of(text_s))}, taught{{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
+  const Encoded own{{}, {}, fresh_leaf(all_rows_of(image_s)), fresh_leaf(all_rows_of(text_s))},
+      taught{{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
   const at::Tensor labels_b = all_rows_of(labels), temperature = fresh_leaf(model_.temperature());
   latest_ = gathered(taught.image_nd, taught.text_nd, labels_b, scope.comm());
 

@@ -106,7 +106,8 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   estimate.loss = std::max(at_loss, at_towers) - trace.peak;
   estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 2);
   if (cpu && shape.rank == 0) {
-    estimate.snapshot = model.state + remembered.averages + remembered.queues + 2 * model.trained + (config.train.ema ? model.trained : 0);
+    estimate.snapshot = model.state + remembered.averages + remembered.queues + 2 * model.trained +
+                        (config.train.ema ? model.trained : 0);
   }
   estimate.program = cpu ? kProgramBytes : kGpuContextBytes;
   return estimate;

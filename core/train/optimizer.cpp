@@ -50,9 +50,8 @@ AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
     const auto& parameter = parameters_[i];
     const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end() ||
                         !decays(parameter.name, parameter.tensor);
-    const bool also = std::any_of(config.decay_also.begin(), config.decay_also.end(), [&](const auto& pattern) {
-      return matches_name(parameter.name, pattern);
-    });
+    const bool also = std::any_of(config.decay_also.begin(), config.decay_also.end(),
+                                  [&](const auto& pattern) { return matches_name(parameter.name, pattern); });
     auto& group = group_of(!exempt || also, lr_factors.empty() ? 1 : lr_factors[i]);
     group.names.push_back(parameter.name);
     group.indices.push_back(i);

@@ -145,9 +145,15 @@ constexpr Broken kBroken[] = {
     {"model_beyond_the_memory", "model: {text: {width: 1000000}}\n", "model: needs about|shrink the model"},
 
     // objective
-    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, siglip, cross_entropy, supcon; did you mean unicl?"},
+    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, siglip, cross_entropy, supcon, tcl; did you mean unicl?"},
     {"key_of_another_objective", "objective: {name: unicl, @temperature: 0.1}\n", "objective.temperature: unknown key|name, directions, clamp_scale"},
     {"directions_unknown", "objective: {directions: @row}\n", "objective.directions: got 'row', expected one of both, rows, columns; did you mean rows?"},
+    {"tcl_temperature", "objective: {name: tcl, temperature: @0.7}\n", "objective.temperature: got 0.7, expected a number between 0.001 and 0.5"},
+    {"tcl_queue_below_batch", "train: {global_batch: 12}\nobjective: {name: tcl, queue: @8}\n", "objective.queue: 8 is less than train.global_batch 12, all of which enters it in a step"},
+    {"tcl_alpha", "objective: {name: tcl, alpha: @1.5}\n", "objective.alpha: got 1.5, expected a number between 0 and 1"},
+    {"tcl_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: tcl}\neval: []\n", "model.text.type: objective.name: tcl needs a bert text tower; use type: bert"},
+    {"fusion_without_tcl", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {fusion: {depth: 2}}\neval: []\n", "model.fusion: only objective tcl has a fusion encoder; remove the key"},
+    {"rerank_without_fusion", "data: {corpora: [{name: a, TEXTS}]}\neval: [{name: retrieval, rerank: 8, corpus: {name: b, TEXTS}}]\n", "needs a fusion encoder"},
     {"temperature_zero", "objective: {name: supcon, temperature: @0}\n", "objective.temperature: got 0, expected a number > 0"},
     {"objective_text", "objective: @clip\n", "objective: got 'clip', expected a section with 'name'"},
     {"objective_without_labels", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: supcon}\neval: []\n", "objective.name: supcon needs a label for every record, but the corpora have none"},
@@ -194,7 +200,7 @@ constexpr Broken kBroken[] = {
     // eval
     {"evaluator_unknown", "eval: [{name: @zeroshot, corpus: {LABELS}}]\n", "eval.0.name: got 'zeroshot', expected one of zero_shot, retrieval, classify, knn, linear_probe; did you mean zero_shot?"},
     {"evaluator_without_a_name", "eval: [@{corpus: {LABELS}}]\n", "eval.0: key 'name' is missing|one of zero_shot"},
-    {"key_of_another_evaluator", "eval: [{name: retrieval, corpus: {TEXTS}, @k: 5}]\n", "eval.0.k: unknown key|known here: name, label, corpus, every"},
+    {"key_of_another_evaluator", "eval: [{name: retrieval, corpus: {TEXTS}, @k: 5}]\n", "eval.0.k: unknown key|known here: name, label, corpus, rerank, every"},
     {"evaluators_of_one_name", "eval: [{name: retrieval, corpus: {TEXTS}}, @{name: retrieval, corpus: {TEXTS}}]\n", "eval.1.label: a second entry is called 'retrieval'; give each entry its own label"},
     {"evaluator_that_cannot_be_served", "eval: [{name: classify, corpus: {LABELS}}]\n", "eval classify needs a classification head, which objective unicl does not have"},
     {"evaluator_without_texts", "data: {corpora: [{name: a, LABELS}]}\nobjective: {name: supcon}\n", "eval zero_shot needs a text tower, which objective supcon does not have"},

@@ -29,6 +29,12 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
     EXPECT_THAT(outcome.out, HasSubstr("image tower")) << name;
   }
   EXPECT_EQ(recipes, 5);
+  const auto tcl = run_shell(
+      "triptych train " + source_path("configs/tcl/pretrain.yaml") + " --dry-run --set 'data.corpora=[" + texts +
+      "]' --set \"model.init_from.image=''\" --set \"model.init_from.text=''\" --set train.device=cpu"
+      " --set train.global_batch=12");
+  EXPECT_EQ(tcl.code, 0) << tcl.err;
+  EXPECT_THAT(tcl.out, HasSubstr("objective             tcl"));
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ Gradients whole_matrix_of_rounded_logits(const at::Tensor& image_Bd, const at::T
   const at::Tensor image = leaf(image_Bd.to(at::kFloat)), text = leaf(text_Bd.to(at::kFloat));
   const at::Tensor rows = (scale * image).to(at::kBFloat16), columns = text.to(at::kBFloat16);
   const at::Tensor s = rows.matmul(columns.t()).to(at::kFloat), target = target_BB.to(at::kFloat);
-  const auto direction = [&](std::int64_t along) { 
+  const auto direction = [&](std::int64_t along) {
     return (at::logsumexp(s, {along}) - (target * s).sum(along) / target.sum(along)).mean();
   };
   const at::Tensor loss = (direction(1) + direction(0)) / 2;
@@ -165,7 +165,8 @@ TEST(Tiled, HalfProductsAreBetterThanRoundedLogits) {
                                 return unicl_loss(u, v, y, s, comm, UniclDirections::kBoth, at::kBFloat16);
                               });
       const auto where = "noise " + std::to_string(noise) + ", scale " + std::to_string(scale) + ", " +
-                         std::to_string(classes) + " classes, " + std::to_string(ranks) + " ranks, loss " + std::to_string(exact.loss.template item<double>());
+                         std::to_string(classes) + " classes, " + std::to_string(ranks) + " ranks, loss " +
+                         std::to_string(exact.loss.template item<double>());
       EXPECT_LT(relative(r.image_grad_Bd / ranks, exact.image), relative(rounded.image, exact.image)) << where;
       EXPECT_LT(relative(r.text_grad_Bd / ranks, exact.text), relative(rounded.text, exact.text)) << where;
     }

@@ -128,8 +128,8 @@ class PlainTcl {
     if (config_.positives == "label") {
       const at::Tensor y = part(labels_);
       const at::Tensor same = (y.unsqueeze(1) == y.unsqueeze(0)).logical_and((y >= 0).unsqueeze(1)).to(at::kDouble);
-      positive = at::cat({at::maximum(same, own.narrow(1, 0, rows.count)),
-                          at::zeros({rows.count, kQueueRows}, at::kDouble)}, 1);
+      positive = at::cat(
+          {at::maximum(same, own.narrow(1, 0, rows.count)), at::zeros({rows.count, kQueueRows}, at::kDouble)}, 1);
     }
     positive = positive / positive.sum(1, true);
     const double alpha = 0.5 * config_.alpha;
@@ -141,7 +141,8 @@ class PlainTcl {
     };
     return (contrast(part(f_image_), texts, soft(part(m_image_), texts)) +
             contrast(part(f_text_), images, soft(part(m_text_), images)) + contrast(part(f_image_), images, own) +
-            contrast(part(f_text_), texts, own)) / 6;
+            contrast(part(f_text_), texts, own)) /
+           6;
   }
 
   /// Double loop over the definition.
@@ -174,7 +175,8 @@ class PlainTcl {
     };
     return -(logits(own, own).select(1, 1) + logits(own, wrong_image).select(1, 0) +
              logits(wrong_text, own).select(1, 0))
-                .mean() / 3;
+                .mean() /
+           3;
   }
 
   /// Mean over the words that are to be guessed in these rows.
@@ -361,7 +363,8 @@ TEST(TclControl, AWrongFormulaIsNoticed) {
     at::Tensor loss = at::zeros({}, at::kDouble);
     for (const Group own : {Group{0, 6}, Group{6, 6}}) {
       loss = loss + (plain.alignment(mistake == 0 ? all : own) + plain.locals(own) + plain.matching(own) +
-                     (mistake == 2 ? plain.words(all) : plain.words(own))) / 2;
+                     (mistake == 2 ? plain.words(all) : plain.words(own))) /
+                        2;
     }
     EXPECT_GT(difference(got.gradients, differentiated(*copies, loss).gradients), 1e-6) << mistake;
   }
@@ -380,7 +383,8 @@ TEST(Tcl, TheTeacherFollowsTheStudentOfTheLastUpdate) {
     StepScope scope({}, kSeed, kFp64, comm, nullptr);
     const auto start = teacher_of(objective);
     objective.begin_step(scope);
-    for (const auto& [name, tensor] : teacher_of(objective)) EXPECT_LT(difference(tensor, start.at(name)), 1e-15) << name;
+    for (const auto& [name, tensor] : teacher_of(objective))
+      EXPECT_LT(difference(tensor, start.at(name)), 1e-15) << name;
     std::map<std::string, at::Tensor> moved;
     for (auto& [name, tensor] : objective.module().parameters()) {
       const c10::NoGradGuard no_grad;

@@ -20,8 +20,8 @@ inline std::vector<NamedTensor> tensors_of(const std::filesystem::path& file) {
   return tensors;
 }
 
-/// Every item of the state of `config`'s run at step 4, if `tried` says so lost in turn: the names of those whose loss the resumed run's
-/// record does not show.
+/// Every item of the state of `config`'s run at step 4, if `tried` says so lost in turn: the names of those whose loss
+/// the resumed run's record does not show.
 inline std::vector<std::string> losses_not_seen(const TinyRun& tiny, TrainConfig config,
                                                 const std::function<bool(const std::string& name)>& tried) {
   config.run.name = "whole";

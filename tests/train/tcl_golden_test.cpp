@@ -48,7 +48,10 @@ TrainConfig golden_config() {
   tcl.mask_word = 4;
   config.objective = tcl;
   config.train.global_batch = kRows;
-  config.optimizer = {.lr = 1e-4, .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.02,
+  config.optimizer = {.lr = 1e-4,
+                      .betas = {0.9, 0.999},
+                      .eps = 1e-8,
+                      .weight_decay = 0.02,
                       .decay_also = {"temperature", "visual.class_embedding"}};
   config.schedule.shape = "constant";
   config.schedule.total = steps(2);
@@ -78,7 +81,9 @@ TclHooks golden_draws(const Golden& golden) {
   hooks.alpha = [&golden](const StepClock& clock) { return golden[step_name(clock.step, "alpha")].item<double>(); };
   hooks.mask = [&golden, step_of](const Batch& batch, const at::Tensor& tokens) {
     const auto raw = [&](const char* name) {
-      return golden[step_name(step_of(batch), std::string("draw.") + name)].to(at::kDouble).narrow(1, 0, tokens.size(1));
+      return golden[step_name(step_of(batch), std::string("draw.") + name)]
+          .to(at::kDouble)
+          .narrow(1, 0, tokens.size(1));
     };
     // A draw of 1 stands for a uniform number below the probability.
     const MaskDraws draws{1 - raw("mask"), 1 - raw("replace"), 1 - raw("random"), (raw("random_words") + 0.5) / 72};
@@ -127,7 +132,8 @@ class State : public StateVisitor {
 
 void start_from(const Golden& golden, State& state) {
   for (const auto& [name, theirs] : by_our_names(golden, "init.student.")) state.set(name, golden[theirs]);
-  for (const auto& [name, theirs] : by_our_names(golden, "init.teacher.")) state.set("momentum." + name, golden[theirs]);
+  for (const auto& [name, theirs] : by_our_names(golden, "init.teacher."))
+    state.set("momentum." + name, golden[theirs]);
   state.set("queue.image", golden["init.image_queue"].t().contiguous());
   state.set("queue.text", golden["init.text_queue"].t().contiguous());
   *state.integers.at("queue.next") = golden["init.queue_ptr"].item<std::int64_t>();
@@ -151,15 +157,15 @@ struct Worst {
 /// Of all golden tensors below `prefix`. Bound: ten times the difference between fp32 and fp64 runs of the released
 /// code, at least 1e-6 of the largest entry.
 Worst worst(const Golden& golden, const std::string& prefix, const Tensors& got) {
-  static const auto noise = nlohmann::json::parse(
-      std::ifstream(source_path("tests/golden/tcl_pretrain_step.json")))["fp32_noise"]["values"];
+  static const auto noise =
+      nlohmann::json::parse(std::ifstream(source_path("tests/golden/tcl_pretrain_step.json")))["fp32_noise"]["values"];
   Worst most;
   for (const auto& [name, theirs] : by_our_names(golden, prefix)) {
     if (!got.contains(name)) return {std::numeric_limits<double>::infinity(), name};
     const at::Tensor expected = golden[theirs];
     const double bound = std::max({10 * noise.value(theirs, 0.0), 1e-6 * expected.abs().max().item<double>(), 1e-12});
-    const double apart = difference(without_key_bias(name, got.at(name).view_as(expected)),
-                                    without_key_bias(name, expected));
+    const double apart =
+        difference(without_key_bias(name, got.at(name).view_as(expected)), without_key_bias(name, expected));
     if (apart / bound >= most.ratio) most = {apart / bound, theirs};
   }
   return most;
@@ -220,7 +226,8 @@ TEST(TclGolden, TwoStepsAreTheReleasedCodes) {
     }
     EXPECT_EQ(*state.integers.at("queue.next"), golden[step_name(step, "queue_ptr")].item<std::int64_t>());
   };
-  run_golden(golden_config(), [](TclHooks&) {}, check);
+  run_golden(
+      golden_config(), [](TclHooks&) {}, check);
 }
 
 /// Negative controls: steps that are slightly wrong are noticed.

@@ -11,7 +11,8 @@ namespace {
 TrainConfig tcl_run(const TinyRun& tiny, const std::string& name) {
   auto config = tiny.config(name);
   config.model.image = VitConfig{.image_size = 16, .patch_size = 8, .width = 8, .depth = 1, .heads = 2, .form = "timm"};
-  config.model.text = BertConfig{.clean = "tcl_caption", .context = 8, .width = 8, .depth = 1, .heads = 2, .end_token = false};
+  config.model.text =
+      BertConfig{.clean = "tcl_caption", .context = 8, .width = 8, .depth = 1, .heads = 2, .end_token = false};
   config.model.fusion = FusionConfig{.depth = 1};
   TclConfig tcl;
   tcl.queue = 30;  // no multiple of the batch
