@@ -22,14 +22,14 @@ struct LocalCase {
   LocalMean mean = LocalMean::kAll;
 };
 
-struct Result {
+struct LocalResult {
   at::Tensor loss, global, temperature;
 };
 
 enum class Mistake { kNone, kOwnLocalsAreNegatives, kPaddingIsNegative, kMeanOverAllLocals };
 
 /// The formula of the header, loop by loop, of a whole batch.
-Result plain(const LocalCase& c, Mistake mistake = Mistake::kNone) {
+LocalResult plain(const LocalCase& c, Mistake mistake = Mistake::kNone) {
   const at::Tensor global = leaf(c.global_bd), temperature = leaf(at::scalar_tensor(c.temperature, at::kDouble));
   const std::int64_t b = global.size(0), l = c.local_nld.size(1);
   const at::Tensor valid = c.valid_nl.defined() ? c.valid_nl : at::ones({b, l}, at::kBool);
@@ -53,7 +53,7 @@ Result plain(const LocalCase& c, Mistake mistake = Mistake::kNone) {
   return {loss.detach(), global.grad(), temperature.grad()};
 }
 
-Result of(const LocalCase& c) {
+LocalResult of(const LocalCase& c) {
   const at::Tensor global = leaf(c.global_bd),
                    temperature = leaf(at::scalar_tensor(c.temperature, c.global_bd.options()));
   const at::Tensor loss = local_contrast_loss(global, {c.local_nld, c.valid_nl}, temperature, c.mean);
@@ -75,7 +75,7 @@ double relative_error(const at::Tensor& got, const at::Tensor& expected) {
   return difference(got, expected) / std::max(1e-300, expected.abs().max().item<double>());
 }
 
-void expect_same(const Result& got, const Result& expected, double tolerance) {
+void expect_same(const LocalResult& got, const LocalResult& expected, double tolerance) {
   const auto error = [&](const at::Tensor& a, const at::Tensor& b) {
     return difference(a, b) / std::max(1.0, b.abs().max().item<double>());
   };
@@ -96,7 +96,7 @@ TEST(LocalContrast, GoldenCasesOfTcl) {
     const bool text = file.tensors().count(name + ".mask") > 0;
     const LocalCase c{read("global"), read("local"), text ? read("mask") != 0 : at::Tensor(),
                       read("temp").item<double>(), text ? LocalMean::kSample : LocalMean::kAll};
-    const Result got = of(c);
+    const LocalResult got = of(c);
     expect_same(got, plain(c), 1e-12);
     ++cases;
     if (file.tensors().count(name + ".loss") == 0) continue;  // the released code raises
@@ -134,7 +134,7 @@ TEST(LocalContrast, IsThePlainFormula) {
 TEST(LocalContrast, RanksWithAllLocalsAreTheWholeBatch) {
   for (const bool padded : {false, true}) {
     const LocalCase c = draw_case(72, 4, 5, padded, padded, padded ? LocalMean::kSample : LocalMean::kAll);
-    const Result expected = plain(c);
+    const LocalResult expected = plain(c);
     for (const int ranks : {1, 2, 3, 4}) {
       const std::int64_t b = 72 / ranks;
       std::vector<at::Tensor> loss, global, temperature;
@@ -155,7 +155,7 @@ TEST(LocalContrast, RanksWithAllLocalsAreTheWholeBatch) {
 
 TEST(LocalContrast, FiniteDifferences) {
   LocalCase c = draw_case(4, 5, 3, true, true, LocalMean::kSample);
-  const Result r = of(c);
+  const LocalResult r = of(c);
   const double step = 1e-6;
   const auto value = [&](double temperature) {
     return local_contrast_loss(c.global_bd, {c.local_nld, c.valid_nl}, at::scalar_tensor(temperature, at::kDouble),
@@ -178,7 +178,7 @@ TEST(LocalContrast, FiniteDifferences) {
 
 TEST(LocalContrast, PaddingMayHoldAnything) {
   LocalCase c = draw_case(5, 6, 4, true, true, LocalMean::kSample);
-  const Result expected = of(c);
+  const LocalResult expected = of(c);
   const at::Tensor ignored = c.valid_nl.logical_not().unsqueeze(2);
   for (const double content : {1e30, std::numeric_limits<double>::quiet_NaN()}) {
     c.local_nld = c.local_nld.masked_fill(ignored, content);
@@ -191,10 +191,10 @@ TEST(LocalContrast, LogitsOfAThousandInSinglePrecision) {
     LocalCase c = draw_case(70, 4, 16, true, true, LocalMean::kSample);
     if (aligned) c.local_nld = unit(c.local_nld + 4 * c.global_bd.unsqueeze(1));
     c.temperature = 0.001;
-    const Result exact = plain(c);
+    const LocalResult exact = plain(c);
     c.global_bd = c.global_bd.to(at::kFloat);
     c.local_nld = c.local_nld.to(at::kFloat);
-    const Result got = of(c);
+    const LocalResult got = of(c);
     const auto near = [](const at::Tensor& a, const at::Tensor& b) {
       return difference(a, b) <= 1e-3 * std::max(1.0, b.abs().max().item<double>());
     };
@@ -211,7 +211,7 @@ TEST(LocalContrast, LowerPrecisionIsSummedInSingle) {
   half.local_nld = c.local_nld.to(at::kBFloat16);
   c.global_bd = half.global_bd.to(at::kDouble);
   c.local_nld = half.local_nld.to(at::kDouble);
-  const Result exact = plain(c);
+  const LocalResult exact = plain(c);
   const at::Tensor global = leaf(half.global_bd), t = leaf(at::scalar_tensor(0.07, at::kFloat));
   const at::Tensor loss = local_contrast_loss(global, {half.local_nld, half.valid_nl}, t, half.mean);
   loss.backward();
@@ -224,7 +224,7 @@ TEST(LocalContrast, LowerPrecisionIsSummedInSingle) {
   LocalCase single = c;
   single.global_bd = c.global_bd.to(at::kFloat);
   single.local_nld = draw({5}, {70, 4, 16}).to(at::kFloat);
-  const Result outside = of(single);
+  const LocalResult outside = of(single);
   const AutocastScope autocast(at::kCPU, at::kFloat, at::kBFloat16);
   expect_same(of(single), outside, 1e-12);
 }
@@ -239,7 +239,7 @@ TEST(LocalContrast, LocalsAreConstants) {
 
 TEST(LocalContrast, MistakesAreSeen) {
   const LocalCase c = draw_case(6, 5, 4, true, false, LocalMean::kSample);
-  const Result right = of(c);
+  const LocalResult right = of(c);
   EXPECT_LT(difference(right.loss, plain(c).loss), 1e-12);
   for (const auto mistake :
        {Mistake::kOwnLocalsAreNegatives, Mistake::kPaddingIsNegative, Mistake::kMeanOverAllLocals}) {

@@ -13,12 +13,12 @@
 namespace triptych {
 namespace {
 
-at::Tensor uniform(std::uint64_t key, at::IntArrayRef shape) {
+at::Tensor word_draws(std::uint64_t key, at::IntArrayRef shape) {
   return at::empty(shape, at::kFloat).uniform_(0, 1, keyed_generator(random_key(9, Purpose::kTest, {key}), at::kCPU));
 }
 
 MaskDraws draws(at::IntArrayRef shape) {
-  return {uniform(1, shape), uniform(2, shape), uniform(3, shape), uniform(4, shape)};
+  return {word_draws(1, shape), word_draws(2, shape), word_draws(3, shape), word_draws(4, shape)};
 }
 
 /// Start, words, end, padding; every row another length. Words are 1000 to 1999, so that no word is special.
@@ -115,12 +115,12 @@ TEST(MaskedWords, RefusesWhatDoesNotFit) {
   EXPECT_THROW(mask_words(tokens, d, 0.15, {0, 1, 2, 3, 0}), c10::Error);
 }
 
-struct Result {
+struct WordResult {
   at::Tensor loss, student;
 };
 
 /// The formula of the header, with all its matrices. `axis` 0 is a mistake.
-Result plain(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha,
+WordResult plain(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha,
              std::int64_t axis = 1) {
   const at::Tensor student = leaf(student_nv), log_share = student.log_softmax(axis);
   at::Tensor loss = at::zeros({}, student.options());
@@ -132,7 +132,7 @@ Result plain(const at::Tensor& student_nv, const at::Tensor& target_n, const at:
   return {loss.detach(), student.grad()};
 }
 
-Result of(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha) {
+WordResult of(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha) {
   const at::Tensor student = leaf(student_nv), loss = masked_word_loss(student, target_n, teacher_nv, alpha);
   loss.backward();
   return {loss.detach(), student.grad()};
@@ -150,11 +150,11 @@ TEST(MaskedWordLoss, IsThePlainFormula) {
     for (const double alpha : {0.0, 0.4, 1.0}) {
       SCOPED_TRACE(std::to_string(n) + " words of " + std::to_string(v) + ", alpha " + std::to_string(alpha));
       const at::Tensor student = 3 * draw({1}, {n, v}), teacher = 3 * draw({2}, {n, v}), target = targets(n, v);
-      const Result expected = plain(student, target, teacher, alpha), got = of(student, target, teacher, alpha);
+      const WordResult expected = plain(student, target, teacher, alpha), got = of(student, target, teacher, alpha);
       EXPECT_LT(difference(got.loss, expected.loss), 1e-10);
       EXPECT_LT(difference(got.student, expected.student), 1e-13);
       if (alpha > 0) continue;
-      const Result alone = of(student, target, {}, 0);
+      const WordResult alone = of(student, target, {}, 0);
       EXPECT_EQ(difference(alone.loss, got.loss), 0);
       EXPECT_EQ(difference(alone.student, got.student), 0);
     }
@@ -164,7 +164,7 @@ TEST(MaskedWordLoss, IsThePlainFormula) {
 TEST(MaskedWordLoss, FiniteDifferences) {
   at::Tensor student = draw({1}, {3, 5});
   const at::Tensor teacher = draw({2}, {3, 5}), target = targets(3, 5);
-  const Result r = of(student, target, teacher, 0.4);
+  const WordResult r = of(student, target, teacher, 0.4);
   const double step = 1e-6;
   auto* element = student.data_ptr<double>();
   for (std::int64_t i = 0; i < student.numel(); ++i) {
@@ -191,13 +191,13 @@ TEST(MaskedWordLoss, NoneChosenIsZeroWithGradient) {
 TEST(MaskedWordLoss, LowerPrecisionIsSummedInSingle) {
   const at::Tensor student = (3 * draw({1}, {60, 700})).to(at::kBFloat16),
                    teacher = (3 * draw({2}, {60, 700})).to(at::kBFloat16), target = targets(60, 700);
-  const Result exact = plain(student.to(at::kDouble), target, teacher.to(at::kDouble), 0.4),
+  const WordResult exact = plain(student.to(at::kDouble), target, teacher.to(at::kDouble), 0.4),
                got = of(student, target, teacher, 0.4);
   EXPECT_EQ(got.loss.scalar_type(), at::kFloat);
   EXPECT_EQ(got.student.scalar_type(), at::kBFloat16);
   EXPECT_LT(difference(got.loss, exact.loss) / exact.loss.item<double>(), 1e-6);
   EXPECT_LT(difference(got.student, exact.student), 1.0 / 256);
-  const Result single = of(student.to(at::kFloat), target, teacher, 0.4);
+  const WordResult single = of(student.to(at::kFloat), target, teacher, 0.4);
   EXPECT_LT(difference(single.student, exact.student), 1e-6);
 }
 
@@ -210,8 +210,8 @@ TEST(MaskedWordLoss, TeacherIsConstantAndNothingIsRememberedWithoutGradients) {
 
 TEST(MaskedWordLoss, MistakesAreSeen) {
   const at::Tensor student = 3 * draw({1}, {7, 9}), teacher = 3 * draw({2}, {7, 9}), target = targets(7, 9);
-  const Result right = of(student, target, teacher, 0.4);
-  const auto differs = [&](const Result& wrong) {
+  const WordResult right = of(student, target, teacher, 0.4);
+  const auto differs = [&](const WordResult& wrong) {
     EXPECT_GT(difference(right.loss, wrong.loss), 1e-3);
     EXPECT_GT(difference(right.student, wrong.student), 1e-3);
   };

@@ -39,12 +39,12 @@ QueueCase draw_case(std::int64_t rows, std::int64_t queue, std::int64_t d, bool 
   return c;
 }
 
-struct Result {
+struct QueueResult {
   at::Tensor loss, query, temperature;
 };
 
 /// The formula of the header, matrix by matrix.
-Result plain(const QueueCase& c) {
+QueueResult plain_queue(const QueueCase& c) {
   const at::Tensor query = leaf(c.query_Bd), temperature = leaf(at::scalar_tensor(c.temperature, query.options()));
   const at::Tensor keys = at::cat({c.key_Bd, c.queue_kd});
   const std::int64_t rows = query.size(0);
@@ -71,7 +71,7 @@ at::Tensor loss_of(const QueueCase& c, const at::Tensor& query_bd, const at::Ten
 }
 
 /// Every rank with its own queries against all ranks' keys; gradients of the mean over ranks.
-Result on_ranks(int ranks, const QueueCase& c, ProductType products = {}) {
+QueueResult queue_on_ranks(int ranks, const QueueCase& c, ProductType products = {}) {
   const auto size = static_cast<std::size_t>(ranks);
   std::vector<at::Tensor> loss(size), query(size), temperature(size);
   run_ranks(ranks, [&](Collectives& comm) {
@@ -99,12 +99,12 @@ TEST(QueueContrast, IsThePlainFormulaOnOneToThreeRanks) {
     for (const bool labels : {false, true}) {
       for (const double alpha : {0.0, 0.4, 1.0}) {
         const QueueCase c = draw_case(rows, queue, d, labels, alpha);
-        const Result expected = plain(c);
+        const QueueResult expected = plain_queue(c);
         for (const int ranks : {1, 2, 3}) {
           if (rows % ranks != 0) continue;
           SCOPED_TRACE(std::to_string(rows) + " rows, queue " + std::to_string(queue) + ", alpha " +
                        std::to_string(alpha) + (labels ? ", labels, " : ", ") + std::to_string(ranks) + " ranks");
-          const Result got = on_ranks(ranks, c);
+          const QueueResult got = queue_on_ranks(ranks, c);
           EXPECT_LT(difference(got.loss, expected.loss), 1e-12);
           EXPECT_LT(difference(got.query, expected.query), 1e-12);
           EXPECT_LT(difference(got.temperature, expected.temperature), 1e-11);
@@ -116,7 +116,7 @@ TEST(QueueContrast, IsThePlainFormulaOnOneToThreeRanks) {
 
 TEST(QueueContrast, FiniteDifferences) {
   QueueCase c = draw_case(4, 6, 3, true, 0.4);
-  const Result r = on_ranks(1, c);
+  const QueueResult r = queue_on_ranks(1, c);
   const double step = 1e-6;
   const auto value = [&](double temperature) {
     return loss_of(c, c.query_Bd, c.teacher_Bd, c.key_Bd, 0, at::scalar_tensor(temperature, at::kDouble))
@@ -134,7 +134,7 @@ TEST(QueueContrast, FiniteDifferences) {
   }
   c.alpha = 0;  // with a teacher the target moves with the temperature, which takes no gradient there
   const double slope = (value(c.temperature + step) - value(c.temperature - step)) / (2 * step);
-  EXPECT_NEAR(slope, on_ranks(1, c).temperature.item<double>(), 1e-6);
+  EXPECT_NEAR(slope, queue_on_ranks(1, c).temperature.item<double>(), 1e-6);
 }
 
 double relative_error(const at::Tensor& a, const at::Tensor& b) {
@@ -145,11 +145,11 @@ TEST(QueueContrast, SinglePrecisionAndHalfProducts) {
   for (const double alpha : {0.0, 0.4}) {
     QueueCase c = draw_case(600, 1300, 65, true, alpha);
     c.query_Bd = unit(c.key_Bd + 0.3 * c.query_Bd);
-    const Result exact = plain(c);
+    const QueueResult exact = plain_queue(c);
     QueueCase single = c, rounded = c;
     for (auto* rows : {&single.query_Bd, &single.key_Bd, &single.queue_kd, &single.teacher_Bd})
       *rows = rows->to(at::kFloat);
-    const Result matrix = plain(single), got = on_ranks(2, single);
+    const QueueResult matrix = plain_queue(single), got = queue_on_ranks(2, single);
     EXPECT_LT(relative_error(got.loss, exact.loss), 1e-6) << alpha;
     EXPECT_LT(relative_error(got.query, exact.query), 1.5 * relative_error(matrix.query, exact.query)) << alpha;
     EXPECT_LT(relative_error(got.temperature, exact.temperature), 1e-5) << alpha;
@@ -158,7 +158,7 @@ TEST(QueueContrast, SinglePrecisionAndHalfProducts) {
     for (auto* rows : {&rounded.query_Bd, &rounded.key_Bd, &rounded.queue_kd, &rounded.teacher_Bd}) {
       *rows = rows->to(at::kBFloat16).to(at::kDouble);
     }
-    const Result half = on_ranks(2, single, at::kBFloat16), of_rounded = plain(rounded);
+    const QueueResult half = queue_on_ranks(2, single, at::kBFloat16), of_rounded = plain_queue(rounded);
     EXPECT_LT(relative_error(half.loss, of_rounded.loss), 1e-6) << alpha;
     EXPECT_LT(relative_error(half.query, of_rounded.query), 1.0 / 256) << alpha;
     EXPECT_GT(relative_error(half.query, exact.query), 1e-4) << alpha;  // rounded they are
@@ -200,8 +200,8 @@ TEST(QueueContrast, NothingIsRememberedWithoutGradients) {
 
 TEST(QueueContrastMistake, WrongPairsLabelsAndTeachersAreSeen) {
   const QueueCase c = draw_case(12, 50, 7, true, 0.4);
-  const Result expected = plain(c);
-  const auto error = [&](const QueueCase& wrong) { return difference(on_ranks(2, wrong).loss, expected.loss); };
+  const QueueResult expected = plain_queue(c);
+  const auto error = [&](const QueueCase& wrong) { return difference(queue_on_ranks(2, wrong).loss, expected.loss); };
   EXPECT_LT(error(c), 1e-12);
   QueueCase rolled = c;
   rolled.key_Bd = c.key_Bd.roll(1, 0);
