@@ -50,7 +50,11 @@ void ResNetConfig::validate() const {
   if (depths.size() != 4) throw FieldError("depths", "four stages are needed: [3, 4, 6, 3] is ResNet-50");
   for (const auto blocks : depths)
     if (blocks < 1) throw FieldError("depths", "a stage needs at least one block");
-  if (pool != "attention") return;
+  if (pool != "attention") {
+    if (pool_heads != ResNetConfig{}.pool_heads)
+      throw FieldError("pool_heads", "has no meaning with pool: " + pool + "; remove it or use pool: attention");
+    return;
+  }
   if (image_size % 32 != 0) throw FieldError("image_size", "pool: attention needs a multiple of 32");
   check_divides(pool_heads, "pool_heads", 32 * width, "32 x width");
 }
@@ -63,6 +67,8 @@ void BertConfig::validate() const {
 }
 
 void CausalTransformerConfig::validate() const {
+  if (!trim && length_groups != 0)
+    throw FieldError("length_groups", "has no meaning with trim: false, where no text is cut; remove one of them");
   check_divides(heads, "heads", width, "width");
   check_mlp(mlp_ratio, width);
 }

@@ -66,6 +66,9 @@ struct LoopConfig {
     if (skip_norm_above > 0 && skip_norm_above <= 1) {
       throw FieldError("skip_norm_above", "a factor over the running mean must be > 1 (or 0 to skip nothing)");
     }
+    if (precision != "fp16" && init_loss_scale != LoopConfig{}.init_loss_scale) {
+      throw FieldError("init_loss_scale", "only precision: fp16 has a loss scale; remove it");
+    }
   }
 };
 

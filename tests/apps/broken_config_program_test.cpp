@@ -154,6 +154,8 @@ constexpr Broken kBroken[] = {
     {"tcl_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: tcl}\neval: []\n", "model.text.type: objective.name: tcl needs a bert text tower; use type: bert"},
     {"fusion_without_tcl", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {fusion: {depth: 2}}\neval: []\n", "model.fusion: only objective tcl has a fusion encoder; remove the key"},
     {"rerank_without_fusion", "data: {corpora: [{name: a, TEXTS}]}\neval: [{name: retrieval, rerank: 8, corpus: {name: b, TEXTS}}]\n", "needs a fusion encoder"},
+    {"loss_scale_without_fp16", "train: {init_loss_scale: @1024}\n", "train.init_loss_scale: only precision: fp16 has a loss scale; remove it"},
+    {"length_groups_without_trim", "model: {text: {trim: false, length_groups: @16}}\n", "model.text.length_groups: has no meaning with trim: false"},
     {"temperature_zero", "objective: {name: supcon, temperature: @0}\n", "objective.temperature: got 0, expected a number > 0"},
     {"objective_text", "objective: @clip\n", "objective: got 'clip', expected a section with 'name'"},
     {"objective_without_labels", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: supcon}\neval: []\n", "objective.name: supcon needs a label for every record, but the corpora have none"},
