@@ -115,6 +115,11 @@ const std::vector<Library>& libraries() {
        true},
       {"timm's Swin", {"layers.0.blocks.0.attn.qkv.weight"}, "layers.0.downsample.norm.weight", from_timm_swin, true},
       {"torchvision's ResNet", {"layer1.0.conv1.weight", "bn1.weight"}, "", from_torchvision, true},
+      {"this program's TCL",
+       {"embeddings.word_embeddings.weight", "text_proj.weight"},
+       "",
+       [](const std::string& name) { return std::optional(name); },
+       false},
       {"Hugging Face's BERT", {"bert.embeddings.word_embeddings.weight"}, "", from_hugging_face_bert, true},
       {"Hugging Face's BERT", {"embeddings.word_embeddings.weight"}, "text_projection", from_hugging_face_bert, true},
   };

@@ -32,7 +32,7 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
   const auto tcl = run_shell(
       "triptych train " + source_path("configs/tcl/pretrain.yaml") + " --dry-run --set 'data.corpora=[" + texts +
       "]' --set \"model.init_from.image=''\" --set \"model.init_from.text=''\" --set train.device=cpu"
-      " --set train.global_batch=12");
+      " --set train.global_batch=12 --set 'schedule.warmup={steps: 10}'");
   EXPECT_EQ(tcl.code, 0) << tcl.err;
   EXPECT_THAT(tcl.out, HasSubstr("objective             tcl"));
 }

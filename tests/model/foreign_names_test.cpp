@@ -55,11 +55,30 @@ TEST(ForeignNames, UniclTorchvisionAndBert) {
   EXPECT_EQ(resnet.file_name.size(), 2U);
 
   const auto bert = foreign_names({"bert.embeddings.word_embeddings.weight", "bert.embeddings.position_ids",
-                                   "bert.pooler.dense.weight", "cls.predictions.bias"});
+                                   "bert.pooler.dense.weight", "cls.predictions.bias",
+                                   "cls.predictions.decoder.weight", "cls.seq_relationship.weight"});
   EXPECT_EQ(bert.library, "Hugging Face's BERT");
-  EXPECT_EQ(bert.file_name.size(), 1U);
+  EXPECT_EQ(bert.file_name.size(), 2U);
+  EXPECT_EQ(bert.file_name.at("cls.predictions.bias"), "cls.predictions.bias");  // of a fusion encoder
+
+  const auto tcl = foreign_names({"visual_encoder.cls_token", "visual_encoder.blocks.0.attn.qkv.weight",
+                                  "text_encoder.bert.embeddings.word_embeddings.weight",
+                                  "text_encoder.bert.encoder.layer.6.crossattention.self.key.bias",
+                                  "text_encoder.cls.predictions.transform.dense.weight", "text_proj.bias", "temp",
+                                  "itm_head.weight", "visual_encoder_m.cls_token", "image_queue", "queue_ptr"});
+  EXPECT_EQ(tcl.library, "TCL's release");
+  EXPECT_FALSE(tcl.backbone);
+  EXPECT_EQ(tcl.file_name.size(), 8U);
+  EXPECT_EQ(tcl.file_name.at("visual.transformer.resblocks.0.attn.in_proj_weight"),
+            "visual_encoder.blocks.0.attn.qkv.weight");
+  EXPECT_EQ(tcl.file_name.at("encoder.layer.6.crossattention.self.key.bias"),
+            "text_encoder.bert.encoder.layer.6.crossattention.self.key.bias");
+  EXPECT_EQ(tcl.file_name.at("temperature"), "temp");
   // A model of this program keeps its names: it has the projection.
   EXPECT_EQ(foreign_names({"embeddings.word_embeddings.weight", "text_projection"}).library, "OpenCLIP");
+  const auto own = foreign_names({"embeddings.word_embeddings.weight", "text_proj.weight", "visual.class_embedding"});
+  EXPECT_FALSE(own.backbone);
+  EXPECT_EQ(own.file_name.size(), 3U);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "core/base/config_reader.h"
 #include "core/base/errors.h"
 #include "core/model/dual_encoder.h"
+#include "core/model/fusion_model.h"
 #include "tests/support/paths.h"
 
 namespace triptych {
@@ -34,6 +35,11 @@ TEST(Presets, HaveTheKnownNumbersOfParameters) {
     const DualEncoder model(preset(name), Initializer(1, "", at::kMeta));
     EXPECT_NEAR(static_cast<double>(model.parameter_count()) / 1e6, millions, 0.01) << name;
   }
+  // The image tower has 85.84, BERT with cross-attention and word head 123.70, projections and matching head 0.40.
+  const FusionModel tcl(preset("tcl_base"), 0.07, Initializer(1, "", at::kMeta));
+  EXPECT_NEAR(static_cast<double>(tcl.parameter_count()) / 1e6, 209.94, 0.01);
+  const FusionModel tiny_tcl(preset("tcl_tiny"), 0.07, Initializer(1, "", at::kMeta));
+  EXPECT_NEAR(static_cast<double>(tiny_tcl.parameter_count()) / 1e6, 5.88, 0.01);
   const DualEncoder tiny(preset("vit_tiny_p16_64"), Initializer(1));
   EXPECT_LT(tiny.parameter_count(), 15'000'000);
 }
