@@ -34,7 +34,9 @@ WordLoss derive(const at::Tensor& student_nv, const at::Tensor& target_n, const 
   const c10::NoGradGuard no_grad;
   const auto type = student_nv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   at::Tensor value = at::zeros({}, student_nv.options().dtype(at::kDouble));
-  at::Tensor by_student_nv = at::empty(student_nv.sizes(), student_nv.options());
+  // Half precision would lose what the loss scale is there to keep: it multiplies later.
+  const auto kept = student_nv.scalar_type() == at::kHalf ? at::kFloat : student_nv.scalar_type();
+  at::Tensor by_student_nv = at::empty(student_nv.sizes(), student_nv.options().dtype(kept));
   for (std::int64_t row = 0; row < student_nv.size(0); row += kWordRows) {
     const std::int64_t rows = std::min(kWordRows, student_nv.size(0) - row);
     const at::Tensor target = target_n.narrow(0, row, rows).unsqueeze(1);

@@ -78,7 +78,7 @@ std::optional<std::string> from_hugging_face_bert(const std::string& name) {
   // The decoder is tied to the word table.
   const bool spare = starts_with_any(bare, {"cls.seq_relationship.", "cls.predictions.decoder.", "pooler."});
   if (spare || bare == "embeddings.position_ids") return std::nullopt;
-  return bare;
+  return replaced(bare, {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}});  // old files
 }
 
 /// TCL's and ALBEF's releases: the student; momentum copies ("_m") and queues are of a run, not of a model.

@@ -141,11 +141,11 @@ TclObjective::Keys TclObjective::gathered(const at::Tensor& image_nd, const at::
 void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys,
                                  const at::Tensor& temperature, StepScope& scope, Sum& sum) const {
   const bool by_label = config_.positives == "label";
-  const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught, bool labelled) {
+  const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught) {
     QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
                       .own = keys.own,
                       .queue_kd = with_texts ? queue_.text() : queue_.image()};
-    if (labelled) {
+    if (by_label) {
       against.batch_labels_n = keys.labels_n;
       against.queue_labels_k = queue_.labels();
     }
@@ -153,11 +153,11 @@ void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher,
   };
   const double share = alpha(scope.clock());
   const auto of = [&](const at::Tensor& rows) { return share > 0 ? QueueTeacher{rows, share} : QueueTeacher{}; };
-  sum.add("i2t", contrast(student.image_nd, true, of(teacher.image_nd), by_label), config_.weights.cma);
-  sum.add("t2i", contrast(student.text_nd, false, of(teacher.text_nd), by_label), config_.weights.cma);
+  sum.add("i2t", contrast(student.image_nd, true, of(teacher.image_nd)), config_.weights.cma);
+  sum.add("t2i", contrast(student.text_nd, false, of(teacher.text_nd)), config_.weights.cma);
   if (config_.weights.imc == 0) return;
-  sum.add("i2i", contrast(student.image_nd, false, {}, false), config_.weights.imc);
-  sum.add("t2t", contrast(student.text_nd, true, {}, false), config_.weights.imc);
+  sum.add("i2i", contrast(student.image_nd, false, {}), config_.weights.imc);
+  sum.add("t2t", contrast(student.text_nd, true, {}), config_.weights.imc);
 }
 
 void TclObjective::add_locals(const Rows& rows, const Encoded& student, const Encoded& teacher, double share,
@@ -195,7 +195,13 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
                                                              const Encoded& teacher, StepScope& scope) {
   Keys keys{teacher.image_nd, teacher.text_nd, rows.labels, 0};
   at::Tensor image = student.image_nkc, text = student.text_nld, tokens = rows.tokens;
-  if (global_negatives()) {
+  const bool shapes_only = tokens.is_meta();
+  if (global_negatives() && shapes_only) {  // no transport moves shapes
+    const std::int64_t ranks = scope.forward(Purpose::kFusion, 0, context_.device).ranks;
+    image = image.repeat({ranks, 1, 1});
+    text = text.repeat({ranks, 1, 1});
+    tokens = tokens.repeat({ranks, 1});
+  } else if (global_negatives()) {
     auto& comm = scope.comm();
     keys = gathered(teacher.image_nd, teacher.text_nd, rows.labels, comm);
     image = all_gather_with_grad(image.contiguous(), comm);
@@ -203,7 +209,7 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
     tokens = comm.all_gather(tokens.contiguous());
   }
   const std::int64_t n = rows.tokens.size(0), all = keys.image_nd.size(0);
-  const bool by_label = config_.positives == "label", shapes_only = rows.tokens.is_meta();
+  const bool by_label = config_.positives == "label";
   at::Tensor forbidden;
   if (!shapes_only)
     forbidden = forbidden_pairs(n, all, keys.own, by_label ? rows.labels : at::Tensor(),
@@ -239,7 +245,8 @@ void TclObjective::add_matching(const Rows& rows, const Encoded& student, const 
   const at::Tensor target = at::cat({at::ones({n}, rows.tokens.options()), at::zeros({2 * n}, rows.tokens.options())});
   const at::Tensor each = -at::log_softmax(wide, 1).gather(1, target.unsqueeze(1)).squeeze(1);
   sum.add("itm", (each * weight).mean(), config_.weights.itm, share);
-  sum.note("itm_accuracy", (wide.detach().argmax(1) == target).to(at::kFloat).mean() * share);
+  const at::Tensor right = (wide.detach().argmax(1) == target).to(weight.scalar_type()) * weight;
+  sum.note("itm_accuracy", right.sum() / weight.sum() * share);
 }
 
 MaskedWords TclObjective::masked(const Rows& rows, StepScope& scope) const {
@@ -365,12 +372,13 @@ LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepSc
     total = total + sum.total.detach();
 
     const std::int64_t n = rows[i].tokens.size(0);
-    std::vector<at::Tensor> roots = {sum.total}, gradients = {scope.seed_gradient(sum.total)};
+    std::vector<at::Tensor> roots, gradients;
     const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
       if (!root.requires_grad()) return;  // frozen
       roots.push_back(root);
       gradients.push_back(gradient);
     };
+    add(sum.total, scope.seed_gradient(sum.total));
     add(students[i].image_nd, own.image_nd.grad().narrow(0, first, n));
     add(students[i].text_nd, own.text_nd.grad().narrow(0, first, n));
     const bool last = i + 1 == count;
@@ -411,7 +419,8 @@ Encoders TclObjective::encoders() {
     const at::Tensor states = model.bert().text(tokens.to(context_.device), context_.evaluation());
     return unit_rows(model.project_text(states.select(1, 0)), context_.parameters);
   };
-  encoders.scale = model_.temperature().detach().reciprocal();
+  // An update may have left the bounds, into which the next step begins by bringing it back.
+  encoders.scale = model_.temperature().detach().clamp(kLeastTemperature, kMostTemperature).reciprocal();
   PairMatcher match;
   match.image_states = [this, &model, pictures](const at::Tensor& images) {
     const EvaluationMode mode(model_);

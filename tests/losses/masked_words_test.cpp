@@ -121,7 +121,7 @@ struct WordResult {
 
 /// The formula of the header, with all its matrices. `axis` 0 is a mistake.
 WordResult plain(const at::Tensor& student_nv, const at::Tensor& target_n, const at::Tensor& teacher_nv, double alpha,
-             std::int64_t axis = 1) {
+                 std::int64_t axis = 1) {
   const at::Tensor student = leaf(student_nv), log_share = student.log_softmax(axis);
   at::Tensor loss = at::zeros({}, student.options());
   for (std::int64_t i = 0; i < student.size(0); ++i) {
@@ -192,7 +192,7 @@ TEST(MaskedWordLoss, LowerPrecisionIsSummedInSingle) {
   const at::Tensor student = (3 * draw({1}, {60, 700})).to(at::kBFloat16),
                    teacher = (3 * draw({2}, {60, 700})).to(at::kBFloat16), target = targets(60, 700);
   const WordResult exact = plain(student.to(at::kDouble), target, teacher.to(at::kDouble), 0.4),
-               got = of(student, target, teacher, 0.4);
+                   got = of(student, target, teacher, 0.4);
   EXPECT_EQ(got.loss.scalar_type(), at::kFloat);
   EXPECT_EQ(got.student.scalar_type(), at::kBFloat16);
   EXPECT_LT(difference(got.loss, exact.loss) / exact.loss.item<double>(), 1e-6);

@@ -55,8 +55,8 @@ TEST(ForeignNames, UniclTorchvisionAndBert) {
   EXPECT_EQ(resnet.file_name.size(), 2U);
 
   const auto bert = foreign_names({"bert.embeddings.word_embeddings.weight", "bert.embeddings.position_ids",
-                                   "bert.pooler.dense.weight", "cls.predictions.bias",
-                                   "cls.predictions.decoder.weight", "cls.seq_relationship.weight"});
+                                   "bert.pooler.dense.weight", "cls.predictions.bias", "cls.predictions.decoder.weight",
+                                   "cls.seq_relationship.weight"});
   EXPECT_EQ(bert.library, "Hugging Face's BERT");
   EXPECT_EQ(bert.file_name.size(), 2U);
   EXPECT_EQ(bert.file_name.at("cls.predictions.bias"), "cls.predictions.bias");  // of a fusion encoder

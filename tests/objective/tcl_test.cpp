@@ -140,8 +140,8 @@ class PlainTcl {
       return (alpha * at::softmax(taught.matmul(keys.t()) / tau(), 1) + (1 - alpha) * positive).detach();
     };
     return (contrast(part(f_image_), texts, soft(part(m_image_), texts)) +
-            contrast(part(f_text_), images, soft(part(m_text_), images)) + contrast(part(f_image_), images, own) +
-            contrast(part(f_text_), texts, own)) /
+            contrast(part(f_text_), images, soft(part(m_text_), images)) + contrast(part(f_image_), images, positive) +
+            contrast(part(f_text_), texts, positive)) /
            6;
   }
 

@@ -39,6 +39,20 @@ TEST(TclRun, ResumesBitForBitAfterAKill) {
   }
 }
 
+TEST(TclRun, NegativesOfAllRanksInHalfPrecisionWithFrozenTowersTrain) {
+  const TinyRun tiny;
+  for (const int ranks : {1, 2}) {
+    auto config = tcl_run(tiny, "g" + std::to_string(ranks));
+    std::get<TclConfig>(config.objective).negatives = "global";
+    config.train.precision = "bf16";
+    config.train.micro_batch = 3;
+    config.train.activation_checkpointing = true;
+    config.optimizer.freeze = {"visual.*", "encoder.layer.0.*"};
+    EXPECT_EQ(TinyRun::train(config, ranks), ExitCode::kDone);
+    EXPECT_EQ(tiny.lines(config.run.name, "steps.jsonl").size(), 10U);
+  }
+}
+
 TEST(TclRun, LosingAnyMomentumWeightOrQueueIsSeen) {
   const TinyRun tiny;
   auto config = tcl_run(tiny, "a");
