@@ -81,7 +81,7 @@ std::optional<std::string> from_hugging_face_bert(const std::string& name) {
   return replaced(bare, {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}});  // old files
 }
 
-/// TCL's and ALBEF's releases: the student; momentum copies ("_m") and queues are of a run, not of a model.
+/// TCL's release: the student; momentum copies ("_m") and queues are of a run, not of a model.
 std::optional<std::string> from_tcl(const std::string& name) {
   const std::string image = "visual_encoder.", text = "text_encoder.";
   if (name.starts_with(image)) return from_timm_vit(name.substr(image.size()));

@@ -16,7 +16,7 @@ struct ForeignNames {
 };
 
 /// Tells by the names: OpenCLIP's (and this program's own), timm's ViT and Swin, Microsoft's Swin, UniCL's release,
-/// torchvision's ResNet, Hugging Face's BERT, TCL's and ALBEF's releases. Names that nobody knows are passed on as they
+/// torchvision's ResNet, Hugging Face's BERT, TCL's release. Names that nobody knows are passed on as they
 /// are.
 ForeignNames foreign_names(const std::vector<std::string>& names);
 

@@ -166,11 +166,12 @@ TEST(QueueContrast, SinglePrecisionAndHalfProducts) {
 }
 
 TEST(QueueContrast, GoldenLossesOfTcl) {
-  const Golden file("tcl_queue");
+  const Golden file("tcl_pretrain_step");
   for (const std::string step : {"step1.", "step2."}) {
     const auto number = [&](const std::string& name) { return file[step + name].to(at::kDouble).squeeze(); };
     const auto rows = [&](const std::string& name) { return file[step + "mid." + name].to(at::kDouble); };
-    const auto queue = [&](const std::string& name) { return file[step + name].t().to(at::kDouble).contiguous(); };
+    const std::string before = step == "step1." ? "init." : "step1.";  // the queues as the step met them
+    const auto queue = [&](const std::string& name) { return file[before + name].t().to(at::kDouble).contiguous(); };
     const QueueKeys images{rows("image_feat_m"), 0, queue("image_queue")},
         texts{rows("text_feat_m"), 0, queue("text_queue")};
     const auto loss = [&](const std::string& query, const QueueKeys& keys, bool taught) {

@@ -7,6 +7,7 @@
 
 #include "core/base/errors.h"
 #include "core/model/dual_encoder.h"
+#include "core/model/fusion_model.h"
 #include "core/model/model_factory.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
@@ -121,6 +122,34 @@ TEST_F(InitFrom, AFileThatCannotBeReadIsAnErrorOfTheConfiguration) {
   EXPECT_NE(refusal(target, {.whole = path, .image = "", .text = ""}).find("cannot be opened"), std::string::npos);
   std::ofstream(path) << "not a tensor file";
   EXPECT_NE(refusal(target, {.whole = "", .image = path, .text = ""}).find("model.init_from.image"), std::string::npos);
+}
+
+TEST(InitialWeights, TheUpperLayersOfABertStartTheFusionEncoder) {
+  const auto file = source_path("tests/golden/checkpoints/hf_bert_small/model.safetensors");
+  ModelConfig config = small();
+  config.text = BertConfig{.context = 8,
+                           .width = 32,
+                           .depth = 1,
+                           .heads = 4,
+                           .vocabulary = 90,
+                           .mlp_ratio = 2,
+                           .positions = 20};
+  config.fusion = FusionConfig{.depth = 1};
+  FusionModel model(config, 0.07, Initializer(1));
+  std::map<std::string, at::Tensor> before;
+  for (const auto& [name, tensor] : model.parameters()) before[name] = tensor.detach().clone();
+  InitConfig init;
+  init.text = file;
+  load_initial_weights(model, init);
+  const SafetensorsReader weights(file);
+  int loaded = 0;
+  for (const auto& [name, tensor] : model.parameters()) {
+    const auto theirs = (name.starts_with("cls.") ? "" : "bert.") + name;
+    const bool brought = weights.tensors().contains(theirs);
+    EXPECT_TRUE(at::equal(tensor, brought ? weights.read(theirs) : before.at(name))) << name;
+    loaded += brought ? 1 : 0;
+  }
+  EXPECT_EQ(loaded, static_cast<int>(weights.tensors().size()));  // the fusion layer and the word head too
 }
 
 }  // namespace
