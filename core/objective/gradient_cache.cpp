@@ -9,13 +9,9 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-at::Tensor leaf(const at::Tensor& value) {
-  return value.detach().clone().set_requires_grad(true);
-}
-
 Tensors leaves(const Tensors& values) {
   Tensors result;
-  for (const auto& value : values) result.push_back(leaf(value));
+  for (const auto& value : values) result.push_back(cut_leaf(value));
   return result;
 }
 
@@ -40,6 +36,10 @@ LossReport differentiated(const CachedForward& forward, const Tensors& rows, con
 }
 
 }  // namespace
+
+at::Tensor cut_leaf(const at::Tensor& value) {
+  return value.detach().clone().set_requires_grad(true);
+}
 
 LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
   const bool replay = forward.micro_batches > 1;

@@ -12,6 +12,10 @@
 
 namespace triptych {
 
+/// A copy of the values as a leaf that collects its own gradient, cut from where they came from: what a loss is
+/// differentiated at before the towers are. Any shape.
+at::Tensor cut_leaf(const at::Tensor& value);
+
 struct CachedForward {
   std::size_t micro_batches = 1;
   /// What the loss needs of micro-batch i, each [rows, ...]; with graph when gradients are enabled. Called twice for

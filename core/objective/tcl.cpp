@@ -11,6 +11,7 @@
 #include "core/base/errors.h"
 #include "core/model/image_preprocess.h"
 #include "core/objective/embedding.h"
+#include "core/objective/gradient_cache.h"
 #include "distributed/gather_with_grad.h"
 #include "losses/global_mean.h"
 #include "losses/queue_contrast.h"
@@ -54,10 +55,6 @@ BatchSpec tcl_needs(const ModelConfig& model) {
 
 at::Tensor all_rows_of(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
-}
-
-at::Tensor fresh_leaf(const at::Tensor& rows) {
-  return rows.detach().clone().set_requires_grad(true);
 }
 
 }  // namespace
@@ -342,9 +339,9 @@ LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepSc
     labels.push_back(rows.back().labels);
     if (replay) students.back() = teachers.back() = {};  // token states are large, and made again
   }
-  const Encoded own{{}, {}, fresh_leaf(all_rows_of(image_s)), fresh_leaf(all_rows_of(text_s))},
+  const Encoded own{{}, {}, cut_leaf(all_rows_of(image_s)), cut_leaf(all_rows_of(text_s))},
       taught{{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
-  const at::Tensor labels_b = all_rows_of(labels), temperature = fresh_leaf(model_.temperature());
+  const at::Tensor labels_b = all_rows_of(labels), temperature = cut_leaf(model_.temperature());
   latest_ = gathered(taught.image_nd, taught.text_nd, labels_b, scope.comm());
 
   Sum sum;

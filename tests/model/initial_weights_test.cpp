@@ -127,13 +127,8 @@ TEST_F(InitFrom, AFileThatCannotBeReadIsAnErrorOfTheConfiguration) {
 TEST(InitialWeights, TheUpperLayersOfABertStartTheFusionEncoder) {
   const auto file = source_path("tests/golden/checkpoints/hf_bert_small/model.safetensors");
   ModelConfig config = small();
-  config.text = BertConfig{.context = 8,
-                           .width = 32,
-                           .depth = 1,
-                           .heads = 4,
-                           .vocabulary = 90,
-                           .mlp_ratio = 2,
-                           .positions = 20};
+  config.text =
+      BertConfig{.context = 8, .width = 32, .depth = 1, .heads = 4, .vocabulary = 90, .mlp_ratio = 2, .positions = 20};
   config.fusion = FusionConfig{.depth = 1};
   FusionModel model(config, 0.07, Initializer(1));
   std::map<std::string, at::Tensor> before;
