@@ -26,6 +26,7 @@ enum class Purpose : std::uint64_t {
   kWords = 16,         ///< dropout of a student that guesses masked words
   kTeacher = 17,       ///< dropout of momentum encoders
   kTeacherWords = 18,  ///< the same on masked words
+  kGate = 19,          ///< network or sampler, for a Shapley interaction
   kColor = 20,         ///< colours of a view: jitter, grey, blur
   kOperation = 21,     ///< RandAugment
   kMix = 22,           ///< mixup and cutmix

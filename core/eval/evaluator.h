@@ -20,6 +20,8 @@ struct Needs {
   bool text = false;
   bool classify = false;
   bool match = false;
+  bool patches = false;
+  bool regions = false;
 };
 
 struct EvalScope {

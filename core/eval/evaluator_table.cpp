@@ -65,6 +65,8 @@ void check_served(const Evaluator& evaluator, const Encoders& encoders, const st
   if (evaluator.needs().text && !encoders.text) refuse("a text tower");
   if (evaluator.needs().classify && !encoders.classify) refuse("a classification head");
   if (evaluator.needs().match && !encoders.match) refuse("a fusion encoder");
+  if (evaluator.needs().patches && !encoders.patches) refuse("embeddings of patches");
+  if (evaluator.needs().regions && !encoders.regions) refuse("a region head");
 }
 
 }  // namespace triptych

@@ -27,6 +27,13 @@ struct PairMatcher {
       score;
 };
 
+/// What a region head finds in n pictures, the most confident first.
+struct RegionProposals {
+  at::Tensor box_nM4;        ///< left, top, right, bottom as shares of the picture's sides, in [0, 1]
+  at::Tensor confidence_nM;  ///< in (0, 1)
+  at::Tensor embedding_nMd;  ///< unit rows, comparable with texts
+};
+
 /// What evaluation and export use: evaluation mode, no graph, no draws. Pictures are uint8 [n, height, width, 3] on the
 /// model's device, tokens int64 [n, context]; embeddings [n, d] have unit rows.
 struct Encoders {
@@ -38,6 +45,10 @@ struct Encoders {
   /// The image tower's own rows [n, feature width], before projection, head and normalisation; always there.
   std::function<at::Tensor(const at::Tensor& images)> features = {};
   std::optional<PairMatcher> match = {};  ///< nothing without a fusion encoder
+  /// Embeddings of a square grid of cells, row by row: [n, cells, d], unit rows comparable with texts. Empty if the
+  /// objective aligns pictures as a whole only.
+  std::function<at::Tensor(const at::Tensor& images)> patches = {};
+  std::function<RegionProposals(const at::Tensor& images)> regions = {};  ///< empty without a region head
 };
 
 class Objective {
