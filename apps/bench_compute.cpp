@@ -108,6 +108,8 @@ struct LossWork {
       return differentiated(supcon_loss(views, labels, c.temperature, group, type), {views});
     };
   }
+  /// The contrast of equation 1.
+  Work operator()(const LoupeConfig&) { return (*this)(ClipConfig{}); }
   /// The alignment of images with texts, both ways, against momentum features and the queues.
   Work operator()(const TclConfig& c) {
     const auto image = leaf(embeddings("image", rows)), text = leaf(embeddings("text", rows));
@@ -121,6 +123,21 @@ struct LossWork {
     };
   }
 };
+
+/// Steps of the run by part, at least three. Collective.
+std::vector<TimedStep> timed_steps(BenchTrainer& run, double seconds, at::Device device, Collectives& comm) {
+  StepParts parts([&] { wait_for(device); });
+  run.time_parts(&parts);
+  std::vector<TimedStep> steps;
+  const auto work = [&] {
+    run.step();
+    steps.push_back({.parts = parts.take()});
+  };
+  const auto times = time_runs(work, seconds, 3, device, comm);
+  run.time_parts(nullptr);
+  for (std::size_t i = 0; i < steps.size(); ++i) steps[i].seconds = times[i];
+  return steps;
+}
 
 }  // namespace
 
@@ -164,24 +181,30 @@ Json bench_step(const ComputeBench& bench, Launch& launch) {
     const auto loss = run.step().loss;
     if (losses.size() < 3) losses.push_back(loss);
   };
+  StepParts parts([&] { wait_for(device); });
+  run.time_parts(&parts);
   const auto first = time_runs(step, 0, 1, device, comm).front();
-  const auto times = time_runs(step, bench.seconds, 2, device, comm);
+  const bool by_part = !parts.take().empty();
+  run.time_parts(nullptr);  // waiting for the device at each part takes time of its own
+  const auto times = time_runs(step, by_part ? bench.seconds / 2 : bench.seconds, 2, device, comm);
   const auto memory = memory_use(device);
   const auto global_batch = static_cast<double>(run.plan().geometry.global_batch);
-  return {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, bench.config.objective)},
-          {"parameters", run.objective().module().parameter_count()},
-          {"precision", bench.config.train.precision},
-          {"ranks", comm.size()},
-          {"global_batch", run.plan().geometry.global_batch},
-          {"micro_batch", run.plan().micro_batch},
-          {"losses", losses},
-          {"first_step_s", first},
-          {"steps", times.size()},
-          {"best_step_s", *std::min_element(times.begin(), times.end())},
-          {"median_step_s", median(times)},
-          {"samples_per_s", global_batch / median(times)},
-          {"peak_rss_mb", memory.peak_rss_mb},
-          {"peak_gpu_mb", memory.peak_gpu_mb}};
+  Json result = {{"objective", std::visit([](const auto& c) { return std::string(c.kTag); }, bench.config.objective)},
+                 {"parameters", run.objective().module().parameter_count()},
+                 {"precision", bench.config.train.precision},
+                 {"ranks", comm.size()},
+                 {"global_batch", run.plan().geometry.global_batch},
+                 {"micro_batch", run.plan().micro_batch},
+                 {"losses", losses},
+                 {"first_step_s", first},
+                 {"steps", times.size()},
+                 {"best_step_s", *std::min_element(times.begin(), times.end())},
+                 {"median_step_s", median(times)},
+                 {"samples_per_s", global_batch / median(times)},
+                 {"peak_rss_mb", memory.peak_rss_mb},
+                 {"peak_gpu_mb", memory.peak_gpu_mb}};
+  if (by_part) result["parts"] = part_table(timed_steps(run, bench.seconds / 2, device, comm));
+  return result;
 }
 
 }  // namespace triptych

@@ -20,6 +20,7 @@ struct ComputeBench {
 nlohmann::ordered_json bench_loss(const ComputeBench& bench, std::vector<std::int64_t> rows, Launch& launch);
 
 /// Steps of the trainer (forward, loss, backward, averaging, update) on one batch until the time is over; at least two.
+/// Where the objective names its parts, half of the time goes to steps that are measured part by part on rank 0.
 /// Inputs: "images" uint8 [B, side, side, 3] and "tokens" int64 [B, context]. Collective.
 nlohmann::ordered_json bench_step(const ComputeBench& bench, Launch& launch);
 

@@ -25,11 +25,12 @@ CorpusFacts made_up_facts(const TrainConfig& config) {
 
 BenchTrainer::BenchTrainer(const TrainConfig& config, const std::string& inputs, Launch& launch)
     : plan_(plan_steps(config, launch.comm().size(), std::max<std::int64_t>(config.train.global_batch, 1'000'000))),
-      objective_(make_objective(config.objective, config.model, made_up_facts(config),
-                                {.seed = static_cast<std::uint64_t>(config.run.seed),
-                                 .device = at::Device(launch.place().device),
-                                 .parameters = computation_of(config.train).parameters,
-                                 .attention = computation_of(config.train).attention})),
+      objective_(
+          std::make_unique<TimedObjective>(make_objective(config.objective, config.model, made_up_facts(config),
+                                                          {.seed = static_cast<std::uint64_t>(config.run.seed),
+                                                           .device = at::Device(launch.place().device),
+                                                           .parameters = computation_of(config.train).parameters,
+                                                           .attention = computation_of(config.train).attention}))),
       trainer_(std::make_unique<Trainer>(config, plan_, *objective_, launch.comm())),
       batches_(BenchInputs(inputs, launch.comm().rank(), launch.comm().size()).batches(plan_, objective_->needs())) {
   DeviceCopy copy(at::Device(launch.place().device));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/bench_parts.h"
 #include "core/objective/objective.h"
 #include "core/train/device_copy.h"
 #include "core/train/trainer.h"
@@ -16,6 +17,8 @@ class BenchTrainer {
   /// inputs: a safetensors file with "images" and "tokens"; empty: made up. Collective.
   BenchTrainer(const TrainConfig& config, const std::string& inputs, Launch& launch);
   StepReport step() { return trainer_->step(batches_); }
+  /// Measures the parts of the steps from now on; null: of none. `parts` outlives them.
+  void time_parts(StepParts* parts) { objective_->time_parts(parts); }
 
   Objective& objective() { return *objective_; }
   Trainer& trainer() { return *trainer_; }
@@ -23,7 +26,7 @@ class BenchTrainer {
 
  private:
   StepPlan plan_;
-  std::unique_ptr<Objective> objective_;
+  std::unique_ptr<TimedObjective> objective_;
   std::unique_ptr<Trainer> trainer_;
   std::vector<Batch> batches_;
 };

@@ -25,6 +25,8 @@ EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t l
   std::vector<std::int64_t> labels(static_cast<std::size_t>(count), kNoLabel), kept;
   std::vector<std::vector<std::string>> captions(static_cast<std::size_t>(count));
   std::vector<char> usable(static_cast<std::size_t>(count), 0);
+  const auto sizes = at::zeros({count, 2}, at::kLong);
+  auto* const sides = sizes.mutable_data_ptr<std::int64_t>();
   parallel_for(count, workers, [&](std::int64_t n) {
     const auto row = static_cast<std::size_t>(n);
     try {
@@ -32,6 +34,8 @@ EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t l
       const auto image = decode_image(record.image, decode);
       test_view(image, decode.test_resize, static_cast<int>(image_size),
                 {bytes + n * pixels, static_cast<std::size_t>(pixels)}, static_cast<int>(decode.test_short_side));
+      sides[2 * n] = image.width;
+      sides[2 * n + 1] = image.height;
       if (record.label >= 0) labels[row] = record.label;
       captions[row] = std::move(record.captions);
       usable[row] = 1;
@@ -49,6 +53,7 @@ EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t l
   rows.images = rows.unusable == 0 ? images : images.index_select(0, index);
   rows.labels = at::tensor(labels, at::kLong).index_select(0, index);
   rows.records = index + first;
+  rows.sizes = sizes.index_select(0, index);
   return rows;
 }
 

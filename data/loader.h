@@ -99,6 +99,7 @@ struct EvalRows {
   at::Tensor labels;                               ///< int64 [n], kNoLabel without classes
   at::Tensor records;                              ///< int64 [n], record index
   std::vector<std::vector<std::string>> captions;  ///< per row
+  at::Tensor sizes;                                ///< int64 [n, 2], width and height of the decoded pictures
   std::int64_t unusable = 0;
 };
 EvalRows read_eval_rows(const Corpus& corpus, std::int64_t first, std::int64_t last, std::int64_t image_size,

@@ -30,6 +30,8 @@ enum class Purpose : std::uint64_t {
   kColor = 20,         ///< colours of a view: jitter, grey, blur
   kOperation = 21,     ///< RandAugment
   kMix = 22,           ///< mixup and cutmix
+  kPairGate = 23,      ///< network or exact value, for a pair of region and phrase
+  kPairCoalition = 24, ///< Shapley coalitions of regions and phrases
   kTest = 1000,        ///< data made by tests and benchmarks
 };
 

@@ -103,6 +103,92 @@ struct LinearProbeConfig {
   }
 };
 
-using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig, LinearProbeConfig>;
+/// Where boxes come from; `threshold` is used by one of the two only.
+inline void check_proposals(const std::string& proposals, double threshold, double default_threshold) {
+  if (proposals != "activation" && threshold != default_threshold)
+    throw FieldError("threshold", "means something with proposals: activation only; remove it");
+}
+
+struct GroundingConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "grounding";
+  std::string label;
+  CorpusConfig corpus;
+  std::string boxes;
+  std::string proposals = "regions";
+  double threshold = 0.5;
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: grounding");
+    field("corpus", c.corpus, "held-out image_text corpus whose records have keys (webdataset, image_folder)");
+    field("boxes", c.boxes,
+          "file in COCO's JSON format: where the objects of each picture are and, as tokens_positive, the words of the "
+          "caption that name them");
+    field("proposals", c.proposals,
+          "boxes among which a phrase chooses: those of the region head (regions), or one around the cells of the "
+          "picture "
+          "that are like the phrase (activation)",
+          one_of({"regions", "activation"}));
+    field("threshold", c.threshold,
+          "proposals: activation: least similarity of a cell that belongs to the box; 0: the picture's least, 1: its "
+          "greatest",
+          between(0, 1));
+    field("every", c.every, "how often during training; also at the end");
+  }
+  void validate() const {
+    if (boxes.empty()) throw FieldError("boxes", "is not given; grounding needs a file of boxes");
+    check_proposals(proposals, threshold, GroundingConfig{}.threshold);
+  }
+};
+
+struct DetectionConfig {
+  static constexpr const char* kTagKey = "name";
+  static constexpr const char* kTag = "detection";
+  std::string label;
+  CorpusConfig corpus;
+  std::string boxes;
+  std::string proposals = "regions";
+  double threshold = 0.5;
+  std::string prompts = "an image of {}";
+  std::string score = "cosine";
+  double nms = 0.5;
+  std::int64_t most = 100;
+  Duration every = epochs(1);
+  template <class Self, class Visit>
+  static void fields(Self& c, Visit&& field) {
+    field("label", c.label, "name in the metrics: eval/LABEL/...; empty: detection");
+    field("corpus", c.corpus, "held-out corpus whose records have keys (webdataset, image_folder)");
+    field("boxes", c.boxes, "file in COCO's JSON format: the classes, and where their objects are in each picture");
+    field("proposals", c.proposals,
+          "boxes that are scored for each class: those of the region head (regions), or one around the cells of the "
+          "picture that are like the class (activation)",
+          one_of({"regions", "activation"}));
+    field("threshold", c.threshold,
+          "proposals: activation: least similarity of a cell that belongs to the box; 0: the picture's least, 1: its "
+          "greatest",
+          between(0, 1));
+    field("prompts", c.prompts,
+          "text of a class: one template with {} for its name, or as in zero_shot: clip81, plain, or a text file");
+    field("score", c.score,
+          "what orders the detections of a class: its similarity to the box (cosine), or its share among all classes "
+          "there (softmax)",
+          one_of({"cosine", "softmax"}));
+    field("nms", c.nms,
+          "proposals: regions: of two boxes of a class that overlap by more than this IoU the better one is kept",
+          between(0, 1));
+    field("most", c.most, "detections of a picture that count, the best of all classes", at_least(1));
+    field("every", c.every, "how often during training; also at the end");
+  }
+  void validate() const {
+    if (boxes.empty()) throw FieldError("boxes", "is not given; detection needs a file of boxes");
+    check_proposals(proposals, threshold, DetectionConfig{}.threshold);
+    if (proposals == "activation" && nms != DetectionConfig{}.nms)
+      throw FieldError("nms", "means nothing with proposals: activation, which has one box of a class; remove it");
+  }
+};
+
+using EvalConfig = std::variant<ZeroShotConfig, RetrievalConfig, ClassifyConfig, KnnConfig, LinearProbeConfig,
+                                GroundingConfig, DetectionConfig>;
 
 }  // namespace triptych

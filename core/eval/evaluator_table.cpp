@@ -5,6 +5,8 @@
 
 #include "core/base/errors.h"
 #include "core/eval/classify.h"
+#include "core/eval/detection.h"
+#include "core/eval/grounding.h"
 #include "core/eval/knn.h"
 #include "core/eval/linear_probe.h"
 #include "core/eval/retrieval.h"
@@ -39,6 +41,12 @@ struct Maker {
   }
   std::unique_ptr<Evaluator> operator()(const LinearProbeConfig& c) const {
     return std::make_unique<LinearProbe>(c, open(c.corpus), open(c.bank), data.decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const GroundingConfig& c) const {
+    return std::make_unique<Grounding>(c, open(c.corpus), data.decode);
+  }
+  std::unique_ptr<Evaluator> operator()(const DetectionConfig& c) const {
+    return std::make_unique<Detection>(c, open(c.corpus), data.decode);
   }
 };
 

@@ -22,6 +22,14 @@ std::vector<at::Tensor> Bert::states(const at::Tensor& tokens, const ForwardScop
   return states;
 }
 
+at::Tensor Bert::encoded(const at::Tensor& embedded, const at::Tensor& tokens, const ForwardScope& scope) const {
+  return encoder_.layers(0, config_.depth, embedded, bert_padding(tokens, embedded.scalar_type()), {}, scope);
+}
+
+at::Tensor Bert::project(const at::Tensor& states) const {
+  return at::matmul(states, text_projection_);
+}
+
 at::Tensor Bert::forward(const at::Tensor& tokens, const ForwardScope& scope) const {
   TORCH_CHECK(tokens.dim() == 2 && tokens.size(1) == config_.context && tokens.scalar_type() == at::kLong,
               "the text encoder takes int64 [n, ", config_.context, "], got ", tokens.scalar_type(), " ",

@@ -15,6 +15,14 @@ class Bert : public TextTower {
   at::Tensor forward(const at::Tensor& tokens, const ForwardScope& scope = {}) const override;
   /// States after the embeddings (first) and after each layer, [n, context, width] each, for tokens [n, context].
   std::vector<at::Tensor> states(const at::Tensor& tokens, const ForwardScope& scope) const;
+  /// Tokens [n, length <= positions] -> [n, length, width] before the first layer, after position and norm.
+  at::Tensor embedded(const at::Tensor& tokens, const ForwardScope& scope) const {
+    return encoder_.embedded(tokens, scope);
+  }
+  /// The layers on embedded tokens (of one row, or of as many as `tokens`) -> states [n, length, width].
+  at::Tensor encoded(const at::Tensor& embedded, const at::Tensor& tokens, const ForwardScope& scope) const;
+  /// States [..., width] -> [..., embed_dim], not of unit length: of [CLS], or of words.
+  at::Tensor project(const at::Tensor& states) const;
 
  private:
   BertConfig config_;

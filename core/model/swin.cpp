@@ -163,6 +163,7 @@ SwinTransformer::SwinTransformer(const SwinConfig& config, std::optional<std::in
                                  const Initializer& init)
     : image_size_(config.image_size),
       width_(config.width << (config.depths.size() - 1)),
+      grid_(config.image_size / config.patch_size >> (config.depths.size() - 1)),
       patch_norm_(config.width),
       norm_(width_) {
   const std::int64_t patch = config.patch_size;
@@ -177,10 +178,24 @@ SwinTransformer::SwinTransformer(const SwinConfig& config, std::optional<std::in
 }
 
 at::Tensor SwinTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
+  return encoded(embedded(pixels, scope), scope).feature_nd;
+}
+
+at::Tensor SwinTransformer::embedded(const at::Tensor& pixels, const ForwardScope&) const {
   check_pictures(pixels, image_size_);
   // The residual stream stays in the parameters' type: on processors autocast would leave it narrow.
+  return patch_norm_.forward(patch_tokens(pixels, patch_weight_, patch_bias_)).to(patch_weight_.scalar_type());
+}
+
+at::Tensor SwinTransformer::with_cells(const at::Tensor& embedded, const at::Tensor& keep_nk) const {
+  const std::int64_t side = grid_ << (stages_.size() - 1), span = side / grid_;
+  const at::Tensor patches = keep_nk.view({-1, grid_, 1, grid_, 1}).expand({-1, grid_, span, grid_, span});
+  return embedded * patches.reshape({-1, side * side, 1}).to(embedded.scalar_type());
+}
+
+ImageStates SwinTransformer::encoded(const at::Tensor& embedded, const ForwardScope& scope) const {
   const auto type = patch_weight_.scalar_type();
-  at::Tensor x_nld = patch_norm_.forward(patch_tokens(pixels, patch_weight_, patch_bias_)).to(type);
+  at::Tensor x_nld = embedded;
   for (const auto& stage : stages_) {
     for (const auto& block : stage.blocks) {
       x_nld = recomputed(*block, {x_nld}, scope, [&block = *block](const auto& inputs, const ForwardScope& inner) {
@@ -189,7 +204,8 @@ at::Tensor SwinTransformer::features(const at::Tensor& pixels, const ForwardScop
     }
     if (stage.downsample) x_nld = stage.downsample->forward(x_nld).to(type);
   }
-  return norm_.forward(x_nld).mean(1);
+  x_nld = norm_.forward(x_nld);
+  return {x_nld.mean(1), x_nld};
 }
 
 at::Tensor SwinTransformer::project(const at::Tensor& features) const {

@@ -78,6 +78,11 @@ class SwinTransformer : public ImageTower {
   at::Tensor features(const at::Tensor& pixels, const ForwardScope& scope) const override;
   at::Tensor project(const at::Tensor& features) const override;
   std::int64_t feature_width() const override { return width_; }
+  std::int64_t grid() const override { return grid_; }
+  at::Tensor embedded(const at::Tensor& pixels, const ForwardScope& scope) const override;
+  /// A cell of the last grid is a square of patches of the first.
+  at::Tensor with_cells(const at::Tensor& embedded, const at::Tensor& keep_nk) const override;
+  ImageStates encoded(const at::Tensor& embedded, const ForwardScope& scope) const override;
 
  private:
   struct Stage {
@@ -86,7 +91,7 @@ class SwinTransformer : public ImageTower {
   };
   Stage make_stage(const SwinConfig& config, std::size_t index, const Initializer& init);
 
-  std::int64_t image_size_, width_;       ///< width: of the last stage
+  std::int64_t image_size_, width_, grid_;  ///< width and grid: of the last stage
   at::Tensor patch_weight_, patch_bias_;  ///< [width, 3, patch, patch], [width]
   LayerNorm patch_norm_;
   std::vector<Stage> stages_;

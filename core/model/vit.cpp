@@ -65,21 +65,30 @@ at::Tensor VisionTransformer::kept(const at::Tensor& x_nld, const ForwardScope& 
   return x_nld.gather(1, rows.unsqueeze(2).expand({-1, -1, x_nld.size(2)}));
 }
 
-at::Tensor VisionTransformer::transformed(const at::Tensor& pixels, const ForwardScope& scope) const {
+at::Tensor VisionTransformer::embedded(const at::Tensor& pixels, const ForwardScope& scope) const {
   check_pictures(pixels, config_.image_size);
   const at::Tensor patch_nld = patch_tokens(pixels, conv1_weight_, conv1_bias_);
   const at::Tensor class_n1d = class_embedding_.to(patch_nld.scalar_type()).expand({pixels.size(0), 1, -1});
-  at::Tensor x_nld = kept(at::cat({class_n1d, patch_nld}, 1) + positional_embedding_, scope);
-  if (ln_pre_) x_nld = ln_pre_->forward(x_nld);
-  return transformer_.forward(x_nld, scope);
+  const at::Tensor x_nld = kept(at::cat({class_n1d, patch_nld}, 1) + positional_embedding_, scope);
+  return ln_pre_ ? ln_pre_->forward(x_nld) : x_nld;
+}
+
+at::Tensor VisionTransformer::with_cells(const at::Tensor& embedded, const at::Tensor& keep_nk) const {
+  const at::Tensor tokens = at::cat({at::ones({keep_nk.size(0), 1}, keep_nk.options()), keep_nk}, 1);
+  return embedded * tokens.unsqueeze(2).to(embedded.scalar_type());
+}
+
+ImageStates VisionTransformer::encoded(const at::Tensor& embedded, const ForwardScope& scope) const {
+  const at::Tensor x_nld = ln_post_.forward(transformer_.forward(embedded, scope));
+  return {x_nld.select(1, 0), x_nld.narrow(1, 1, x_nld.size(1) - 1)};
 }
 
 at::Tensor VisionTransformer::features(const at::Tensor& pixels, const ForwardScope& scope) const {
-  return ln_post_.forward(transformed(pixels, scope).select(1, 0));
+  return ln_post_.forward(transformer_.forward(embedded(pixels, scope), scope).select(1, 0));
 }
 
 at::Tensor VisionTransformer::tokens(const at::Tensor& pixels, const ForwardScope& scope) const {
-  return ln_post_.forward(transformed(pixels, scope));
+  return ln_post_.forward(transformer_.forward(embedded(pixels, scope), scope));
 }
 
 at::Tensor VisionTransformer::project(const at::Tensor& features) const {

@@ -19,9 +19,12 @@ class VisionTransformer : public ImageTower {
   at::Tensor tokens(const at::Tensor& pixels, const ForwardScope& scope) const;
   at::Tensor project(const at::Tensor& features) const override;
   std::int64_t feature_width() const override { return config_.width; }
+  std::int64_t grid() const override { return config_.image_size / config_.patch_size; }
+  at::Tensor embedded(const at::Tensor& pixels, const ForwardScope& scope) const override;
+  at::Tensor with_cells(const at::Tensor& embedded, const at::Tensor& keep_nk) const override;
+  ImageStates encoded(const at::Tensor& embedded, const ForwardScope& scope) const override;
 
  private:
-  at::Tensor transformed(const at::Tensor& pixels, const ForwardScope& scope) const;  ///< before the last norm
   /// [n, 1 + patches, width] -> class token and the patches that this row keeps.
   at::Tensor kept(const at::Tensor& x_nld, const ForwardScope& scope) const;
 

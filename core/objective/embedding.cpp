@@ -65,6 +65,13 @@ std::int64_t image_size(const ModelConfig& model) {
   return std::visit([](const auto& tower) { return tower.image_size; }, model.image);
 }
 
+std::int64_t image_grid(const ModelConfig& model) {
+  if (const auto* vit = std::get_if<VitConfig>(&model.image)) return vit->image_size / vit->patch_size;
+  if (const auto* swin = std::get_if<SwinConfig>(&model.image))
+    return swin->image_size / swin->patch_size >> (swin->depths.size() - 1);
+  return 0;
+}
+
 std::optional<TextForm> text_form(const ModelConfig& model) {
   if (const auto* causal = std::get_if<CausalTransformerConfig>(&model.text))
     return TextForm{.tokenizer = causal->tokenizer, .clean = causal->clean, .context = causal->context};

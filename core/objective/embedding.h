@@ -38,6 +38,9 @@ void add_share(LossReport& report, const LossOutput& loss, double share);
 /// Height = width of the pictures that the image tower takes.
 std::int64_t image_size(const ModelConfig& model);
 
+/// Side of the grid of the image tower's last cells; 0: it has none.
+std::int64_t image_grid(const ModelConfig& model);
+
 /// What the text tower wants of the tokenizer; nothing: it embeds labels.
 std::optional<TextForm> text_form(const ModelConfig& model);
 

@@ -122,6 +122,11 @@ LossCost of(const TclConfig& config, const BatchSpec&, const LossShape& shape) {
   return cost;
 }
 
+/// Only the contrast meets other ranks' rows.
+LossCost of(const LoupeConfig&, const BatchSpec& spec, const LossShape& shape) {
+  return of(ClipConfig{}, spec, shape);
+}
+
 /// Rows do not meet: log-softmax, its gradient and that of the scores, for a micro-batch.
 LossCost of(const CrossEntropyConfig&, const BatchSpec&, const LossShape& shape) {
   LossCost cost;

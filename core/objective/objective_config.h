@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "core/base/config.h"
+#include "core/objective/loupe_config.h"
 
 namespace triptych {
 
@@ -144,6 +145,6 @@ struct TclConfig {
 };
 
 using ObjectiveConfig =
-    std::variant<UniclConfig, ClipConfig, SigLipConfig, CrossEntropyConfig, SupConConfig, TclConfig>;
+    std::variant<UniclConfig, ClipConfig, SigLipConfig, CrossEntropyConfig, SupConConfig, TclConfig, LoupeConfig>;
 
 }  // namespace triptych

@@ -11,6 +11,7 @@
 #include "core/objective/contrastive.h"
 #include "core/objective/cross_entropy.h"
 #include "core/objective/embedding.h"
+#include "core/objective/loupe.h"
 #include "core/objective/supcon.h"
 #include "core/objective/tcl.h"
 #include "losses/clip.h"
@@ -71,6 +72,10 @@ std::unique_ptr<Objective> make(const SupConConfig& config, const Parts& parts) 
 
 std::unique_ptr<Objective> make(const TclConfig& config, const Parts& parts) {
   return std::make_unique<TclObjective>(config, parts.model, parts.facts, parts.context);
+}
+
+std::unique_ptr<Objective> make(const LoupeConfig& config, const Parts& parts) {
+  return std::make_unique<LoupeObjective>(config, parts.model, parts.facts, parts.context);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "core/base/random_key.h"
 #include "core/module/autocast.h"
 #include "core/module/forward_scope.h"
+#include "core/objective/step_parts.h"
 #include "distributed/collectives.h"
 #include "distributed/gradient_sync.h"
 
@@ -42,6 +43,7 @@ class StepScope {
   const StepClock& clock() const { return clock_; }
   Collectives& comm() { return comm_; }
   at::ScalarType products() const { return computation_.products(); }
+  at::ScalarType compute() const { return computation_.compute; }
   /// A generator keyed by (seed, step, purpose, first position of the micro-batch): the same bits for any number of
   /// ranks, and again when a forward is replayed.
   at::Generator draws(Purpose purpose, std::int64_t first_position, at::Device device) const;
@@ -55,6 +57,11 @@ class StepScope {
   /// The only door to autograd. Roots may be leaves. With Last::kYes the gradients are synchronised while backward runs
   /// (reducer form); exactly one call of a step is the last.
   void backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients, Last last);
+  /// Counts what follows for the part `name` of the step, as long as the result lives. Does nothing unless somebody
+  /// measures: const auto timed = scope.part("student");
+  StepParts::Timed part(const char* name) { return {parts_, name}; }
+  /// Measures this step's parts; `parts` outlives the scope.
+  void time_parts(StepParts* parts) { parts_ = parts; }
 
  private:
   StepClock clock_;
@@ -63,6 +70,7 @@ class StepScope {
   Collectives& comm_;
   GradientSync* sync_;
   bool synchronised_ = false;  ///< the last backward has begun
+  StepParts* parts_ = nullptr;
 };
 
 }  // namespace triptych

@@ -1,5 +1,5 @@
 // A step: momentum encoders, student and teacher on all local rows, alignment over them, then each micro-batch's own
-// losses and the backward through its towers.
+// losses and the backward through its towers. The losses are in tcl_losses.cpp.
 #include "core/objective/tcl.h"
 
 #include <ATen/ATen.h>
@@ -12,9 +12,6 @@
 #include "core/model/image_preprocess.h"
 #include "core/objective/embedding.h"
 #include "core/objective/gradient_cache.h"
-#include "distributed/gather_with_grad.h"
-#include "losses/global_mean.h"
-#include "losses/queue_contrast.h"
 
 namespace triptych {
 namespace {
@@ -59,21 +56,6 @@ at::Tensor all_rows_of(const std::vector<at::Tensor>& parts) {
 
 }  // namespace
 
-struct TclObjective::Sum {
-  at::Tensor total;
-  std::vector<LossTerm> terms;
-
-  void add(const char* name, const at::Tensor& value, double weight, double share = 1) {
-    const at::Tensor part = value * (weight * share);
-    total = total.defined() ? total + part : part;
-    note(name, value.detach() * share);
-  }
-  void note(const char* name, const at::Tensor& value) {
-    const auto at = std::find_if(terms.begin(), terms.end(), [&](const LossTerm& term) { return term.name == name; });
-    at == terms.end() ? terms.push_back({name, value}) : void(at->value = at->value + value);
-  }
-};
-
 TclObjective::TclObjective(const TclConfig& config, const ModelConfig& model, const CorpusFacts& facts,
                            const BuildContext& context)
     : config_(config),
@@ -86,12 +68,6 @@ TclObjective::TclObjective(const TclConfig& config, const ModelConfig& model, co
                 average_),
       queue_(config.queue, model.embed_dim, context.seed, at::TensorOptions(context.device).dtype(context.parameters)),
       vocabulary_(std::get<BertConfig>(model.text).vocabulary) {}
-
-double TclObjective::alpha(const StepClock& clock) const {
-  if (hooks_.alpha) return hooks_.alpha(clock);
-  const double rise = config_.alpha_epochs * static_cast<double>(facts_.steps_per_epoch);
-  return rise == 0 ? config_.alpha : config_.alpha * std::min(1.0, static_cast<double>(clock.step) / rise);
-}
 
 // ---- Encoders ----
 
@@ -116,11 +92,13 @@ TclObjective::Encoded TclObjective::encoded(const AlignedEncoders& model, const 
 }
 
 TclObjective::Encoded TclObjective::student(const Rows& rows, StepScope& scope) {
+  const auto timed = scope.part("student");
   const auto of = [&](Purpose draws) { return scope.forward(draws, rows.batch.first_position, context_.device); };
   return encoded(model_.encoders(), rows, kStudentView, of(Purpose::kDropPath), of(Purpose::kDropout), scope);
 }
 
 TclObjective::Encoded TclObjective::teacher(const Rows& rows, StepScope& scope) {
+  const auto timed = scope.part("teacher");
   const c10::NoGradGuard no_grad;
   const auto draws = scope.forward(Purpose::kTeacher, rows.batch.first_position, context_.device);
   return encoded(average_, rows, kTeacherView, draws, draws, scope);
@@ -131,163 +109,6 @@ TclObjective::Keys TclObjective::gathered(const at::Tensor& image_nd, const at::
   const at::Tensor both = comm.all_gather(at::stack({image_nd, text_nd}, 1));
   return {both.select(1, 0).contiguous(), both.select(1, 1).contiguous(), comm.all_gather(labels_n),
           comm.rank() * image_nd.size(0)};
-}
-
-// ---- Losses ----
-
-void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys,
-                                 const at::Tensor& temperature, StepScope& scope, Sum& sum) const {
-  const bool by_label = config_.positives == "label";
-  const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught) {
-    QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
-                      .own = keys.own,
-                      .queue_kd = with_texts ? queue_.text() : queue_.image()};
-    if (by_label) {
-      against.batch_labels_n = keys.labels_n;
-      against.queue_labels_k = queue_.labels();
-    }
-    return queue_contrast_loss(query, against, temperature, taught, scope.products());
-  };
-  const double share = alpha(scope.clock());
-  const auto of = [&](const at::Tensor& rows) { return share > 0 ? QueueTeacher{rows, share} : QueueTeacher{}; };
-  sum.add("i2t", contrast(student.image_nd, true, of(teacher.image_nd)), config_.weights.cma);
-  sum.add("t2i", contrast(student.text_nd, false, of(teacher.text_nd)), config_.weights.cma);
-  if (config_.weights.imc == 0) return;
-  sum.add("i2i", contrast(student.image_nd, false, {}), config_.weights.imc);
-  sum.add("t2t", contrast(student.text_nd, true, {}), config_.weights.imc);
-}
-
-void TclObjective::add_locals(const Rows& rows, const Encoded& student, const Encoded& teacher, double share,
-                              StepScope& scope, Sum& sum) {
-  if (config_.weights.lmi == 0) return;
-  const auto locals = [&](const at::Tensor& states) { return states.narrow(1, 1, states.size(1) - 1); };
-  LocalKeys patches, words;
-  {
-    const c10::NoGradGuard no_grad;
-    const auto pooling = config_.lmi.pool == "cells" ? CellPooling::kCells : CellPooling::kPublished;
-    {
-      const auto autocast = scope.autocast(context_.device);
-      patches.local_nld = average_.project_image(locals(teacher.image_nkc));
-      words.local_nld = average_.project_text(locals(teacher.text_nld));
-    }
-    patches.local_nld = pooled_cells(unit_rows(patches.local_nld, context_.parameters), config_.lmi.cells, pooling);
-    words.local_nld = unit_rows(words.local_nld, context_.parameters);
-    words.valid_nl = locals(rows.tokens) != kBertPadding;
-    if (global_negatives()) {
-      auto& comm = scope.comm();
-      patches.own = words.own = comm.rank() * rows.tokens.size(0);
-      patches.local_nld = comm.all_gather(patches.local_nld.contiguous());
-      words.local_nld = comm.all_gather(words.local_nld.contiguous());
-      words.valid_nl = comm.all_gather(words.valid_nl.to(at::kByte).contiguous()).to(at::kBool);
-    }
-  }
-  const double weight = config_.weights.lmi;
-  sum.add("lmi_image", local_contrast_loss(student.image_nd, patches, model_.temperature(), LocalMean::kAll), weight,
-          share);
-  sum.add("lmi_text", local_contrast_loss(student.text_nd, words, model_.temperature(), LocalMean::kSample), weight,
-          share);
-}
-
-std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, const Encoded& student,
-                                                             const Encoded& teacher, StepScope& scope) {
-  Keys keys{teacher.image_nd, teacher.text_nd, rows.labels, 0};
-  at::Tensor image = student.image_nkc, text = student.text_nld, tokens = rows.tokens;
-  const bool shapes_only = tokens.is_meta();
-  if (global_negatives() && shapes_only) {  // no transport moves shapes
-    const std::int64_t ranks = scope.forward(Purpose::kFusion, 0, context_.device).ranks;
-    image = image.repeat({ranks, 1, 1});
-    text = text.repeat({ranks, 1, 1});
-    tokens = tokens.repeat({ranks, 1});
-  } else if (global_negatives()) {
-    auto& comm = scope.comm();
-    keys = gathered(teacher.image_nd, teacher.text_nd, rows.labels, comm);
-    image = all_gather_with_grad(image.contiguous(), comm);
-    text = all_gather_with_grad(text.contiguous(), comm);
-    tokens = comm.all_gather(tokens.contiguous());
-  }
-  const std::int64_t n = rows.tokens.size(0), all = keys.image_nd.size(0);
-  const bool by_label = config_.positives == "label";
-  at::Tensor forbidden;
-  if (!shapes_only)
-    forbidden = forbidden_pairs(n, all, keys.own, by_label ? rows.labels : at::Tensor(),
-                                by_label ? keys.labels_n : at::Tensor(), context_.device);
-  const at::Generator draws = scope.draws(Purpose::kNegative, rows.batch.first_position, context_.device);
-  const auto drawn = [&](const at::Tensor& query, const at::Tensor& key, TclHooks::Side side) {
-    const c10::NoGradGuard no_grad;
-    if (shapes_only) return HardNegatives{at::zeros_like(rows.labels), at::ones_like(rows.labels, at::kBool)};
-    const at::Tensor uniform = at::empty({n, all}, query.options().dtype(at::kFloat));
-    at::Tensor(uniform).uniform_(0, 1, draws);
-    HardNegatives chosen = hard_negatives(query.matmul(key.t()) / model_.temperature(), forbidden, uniform);
-    if (hooks_.negatives) chosen.index_b = hooks_.negatives(rows.batch, side).to(context_.device);
-    return chosen;
-  };
-  const auto images = drawn(student.text_nd, keys.image_nd, TclHooks::Side::kImagesForTexts);
-  const auto texts = drawn(student.image_nd, keys.text_nd, TclHooks::Side::kTextsForImages);
-
-  const auto autocast = scope.autocast(context_.device);
-  const at::Tensor text_3n = at::cat({student.text_nld, student.text_nld, text.index_select(0, texts.index_b)});
-  const at::Tensor tokens_3n = at::cat({rows.tokens, rows.tokens, tokens.index_select(0, texts.index_b)});
-  const at::Tensor image_3n = at::cat({student.image_nkc, image.index_select(0, images.index_b), student.image_nkc});
-  const auto forward = scope.forward(Purpose::kFusion, rows.batch.first_position, context_.device);
-  const at::Tensor fused = model_.encoders().bert().fused(text_3n, tokens_3n, image_3n, forward);
-  const at::Tensor counts = at::cat({at::ones_like(images.valid_b), images.valid_b, texts.valid_b});
-  return {model_.match_logits(fused.select(1, 0)), counts};
-}
-
-void TclObjective::add_matching(const Rows& rows, const Encoded& student, const Encoded& teacher, double share,
-                                StepScope& scope, Sum& sum) {
-  const auto [logits, counts] = match_logits(rows, student, teacher, scope);
-  const std::int64_t n = rows.tokens.size(0);
-  const at::Tensor wide = logits.to(context_.parameters), weight = counts.to(wide.scalar_type());
-  const at::Tensor target = at::cat({at::ones({n}, rows.tokens.options()), at::zeros({2 * n}, rows.tokens.options())});
-  const at::Tensor each = -at::log_softmax(wide, 1).gather(1, target.unsqueeze(1)).squeeze(1);
-  sum.add("itm", (each * weight).mean(), config_.weights.itm, share);
-  const at::Tensor right = (wide.detach().argmax(1) == target).to(weight.scalar_type()) * weight;
-  sum.note("itm_accuracy", right.sum() / weight.sum() * share);
-}
-
-MaskedWords TclObjective::masked(const Rows& rows, StepScope& scope) const {
-  if (hooks_.mask) return hooks_.mask(rows.batch, rows.tokens);
-  const at::Generator draws = scope.draws(Purpose::kMask, rows.batch.first_position, context_.device);
-  const auto uniform = [&] {
-    at::Tensor numbers = at::empty(rows.tokens.sizes(), rows.tokens.options().dtype(at::kFloat));
-    return numbers.uniform_(0, 1, draws);
-  };
-  MaskDraws drawn;
-  for (auto* numbers : {&drawn.chosen, &drawn.replace, &drawn.random, &drawn.word}) *numbers = uniform();
-  return mask_words(rows.tokens, drawn, config_.mask_probability,
-                    {.pad = kBertPadding,
-                     .start = config_.start_word,
-                     .end = config_.end_word,
-                     .mask = config_.mask_word,
-                     .vocabulary = vocabulary_});
-}
-
-at::Tensor TclObjective::word_logits(const AlignedEncoders& model, const at::Tensor& tokens,
-                                     const at::Tensor& image_nkc, const at::Tensor& places,
-                                     const ForwardScope& forward) const {
-  const at::Tensor fused = model.bert().fused(model.bert().text(tokens, forward), tokens, image_nkc, forward);
-  return model.bert().word_logits(fused.flatten(0, 1).index_select(0, places));
-}
-
-void TclObjective::add_words(const Rows& rows, const MaskedWords& words, std::int64_t count, const Encoded& student,
-                             const Encoded& teacher, StepScope& scope, Sum& sum) {
-  const at::Tensor places = words.chosen_bl.flatten().nonzero().squeeze(1);
-  const at::Tensor target = rows.tokens.flatten().index_select(0, places);
-  const double share = alpha(scope.clock());
-  const auto of = [&](Purpose draws) { return scope.forward(draws, rows.batch.first_position, context_.device); };
-  at::Tensor taught, guessed;
-  {
-    const auto autocast = scope.autocast(context_.device);
-    if (share > 0) {
-      const c10::NoGradGuard no_grad;
-      taught = word_logits(average_, words.tokens_bl, teacher.image_nkc, places, of(Purpose::kTeacherWords));
-    }
-    guessed = word_logits(model_.encoders(), words.tokens_bl, student.image_nkc, places, of(Purpose::kWords));
-  }
-  const auto over = config_.mean == "rank" ? MeanOver::kRank : MeanOver::kGlobal;
-  const at::Tensor local = masked_word_loss(guessed, target, taught, share).to(context_.parameters);
-  sum.add("mlm", global_mean(local, count, scope.comm(), over), config_.weights.mlm);
 }
 
 // ---- Step ----
@@ -315,79 +136,98 @@ std::vector<at::Tensor> TclObjective::encode(const Batch& micro_batch, StepScope
           word_logits(model_.encoders(), tokens, students.image_nkc, places, of(Purpose::kWords))};
 }
 
-void TclObjective::begin_step(StepScope&) {
+void TclObjective::begin_step(StepScope& scope) {
+  const auto timed = scope.part("momentum");
   const c10::NoGradGuard no_grad;
   model_.temperature().clamp_(kLeastTemperature, kMostTemperature);
   momentum_.update(config_.momentum);
 }
 
-LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
-  const std::size_t count = micro_batches.size();
-  const bool replay = count > 1;
-  std::vector<Rows> rows;
-  std::vector<Encoded> students, teachers;
+TclObjective::Local TclObjective::encoded_rows(std::span<const Batch> micro_batches, StepScope& scope) {
+  const bool replay = micro_batches.size() > 1;
+  Local local;
   std::vector<at::Tensor> image_s, text_s, image_t, text_t, labels;
   for (const auto& batch : micro_batches) {
-    rows.push_back(rows_of(batch));
+    local.rows.push_back(rows_of(batch));
     const c10::AutoGradMode graph(!replay);
-    students.push_back(student(rows.back(), scope));
-    teachers.push_back(teacher(rows.back(), scope));
-    image_s.push_back(students.back().image_nd.detach());
-    text_s.push_back(students.back().text_nd.detach());
-    image_t.push_back(teachers.back().image_nd);
-    text_t.push_back(teachers.back().text_nd);
-    labels.push_back(rows.back().labels);
-    if (replay) students.back() = teachers.back() = {};  // token states are large, and made again
+    local.student.push_back(student(local.rows.back(), scope));
+    local.teacher.push_back(teacher(local.rows.back(), scope));
+    auto &own = local.student.back(), &taught = local.teacher.back();
+    image_s.push_back(own.image_nd.detach());
+    text_s.push_back(own.text_nd.detach());
+    image_t.push_back(taught.image_nd);
+    text_t.push_back(taught.text_nd);
+    labels.push_back(local.rows.back().labels);
+    if (replay) own = taught = {};  // token states are large, and made again
   }
-  const Encoded own{{}, {}, cut_leaf(all_rows_of(image_s)), cut_leaf(all_rows_of(text_s))},
-      taught{{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
-  const at::Tensor labels_b = all_rows_of(labels), temperature = cut_leaf(model_.temperature());
-  latest_ = gathered(taught.image_nd, taught.text_nd, labels_b, scope.comm());
+  local.aligned = {{}, {}, cut_leaf(all_rows_of(image_s)), cut_leaf(all_rows_of(text_s))};
+  local.taught = {{}, {}, all_rows_of(image_t), all_rows_of(text_t)};
+  local.labels_b = all_rows_of(labels);
+  local.temperature = cut_leaf(model_.temperature());
+  return local;
+}
 
-  Sum sum;
-  add_alignment(own, taught, global_negatives() ? *latest_ : Keys{taught.image_nd, taught.text_nd, labels_b, 0},
-                temperature, scope, sum);
+void TclObjective::align(const Local& local, StepScope& scope, Sum& sum) {
+  const auto timed = scope.part("losses");
+  latest_ = gathered(local.taught.image_nd, local.taught.text_nd, local.labels_b, scope.comm());
+  const Keys own{local.taught.image_nd, local.taught.text_nd, local.labels_b, 0};
+  add_alignment(local.aligned, local.taught, global_negatives() ? *latest_ : own, local.temperature, scope, sum);
   scope.backward({sum.total}, {scope.seed_gradient(sum.total)}, Last::kNo);
+}
+
+void TclObjective::differentiate(const Local& local, std::size_t i, std::int64_t first, const at::Tensor& loss,
+                                 StepScope& scope) {
+  const auto timed = scope.part("backward");
+  const std::int64_t n = local.rows[i].tokens.size(0);
+  std::vector<at::Tensor> roots, gradients;
+  const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
+    if (!root.requires_grad()) return;  // frozen
+    roots.push_back(root);
+    gradients.push_back(gradient);
+  };
+  add(loss, scope.seed_gradient(loss));
+  add(local.student[i].image_nd, local.aligned.image_nd.grad().narrow(0, first, n));
+  add(local.student[i].text_nd, local.aligned.text_nd.grad().narrow(0, first, n));
+  const bool last = i + 1 == local.rows.size();
+  if (last) add(model_.temperature(), local.temperature.grad());
+  scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
+}
+
+LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
+  const std::size_t count = micro_batches.size();
+  Local local = encoded_rows(micro_batches, scope);
+  Sum sum;
+  align(local, scope, sum);
   at::Tensor total = sum.total.detach();
 
   std::vector<MaskedWords> words;
   std::int64_t chosen = 0, first = 0;
-  for (const auto& one : rows) {
-    words.push_back(masked(one, scope));
+  for (const auto& rows : local.rows) {
+    words.push_back(masked(rows, scope));
     chosen += words.back().chosen_bl.sum().item<std::int64_t>();
   }
   const double share = 1 / static_cast<double>(count);
   for (std::size_t i = 0; i < count; ++i) {
-    if (replay) {
-      students[i] = student(rows[i], scope);
-      teachers[i] = teacher(rows[i], scope);
+    const Rows& rows = local.rows[i];
+    Encoded &students = local.student[i], &teachers = local.teacher[i];
+    if (count > 1) {
+      students = student(rows, scope);
+      teachers = teacher(rows, scope);
     }
     sum.total = at::Tensor();
-    add_locals(rows[i], students[i], teachers[i], share, scope, sum);
-    add_matching(rows[i], students[i], teachers[i], share, scope, sum);
-    add_words(rows[i], words[i], chosen, students[i], teachers[i], scope, sum);
+    add_locals(rows, students, teachers, share, scope, sum);
+    add_matching(rows, students, teachers, share, scope, sum);
+    add_words(rows, words[i], chosen, students, teachers, scope, sum);
     total = total + sum.total.detach();
-
-    const std::int64_t n = rows[i].tokens.size(0);
-    std::vector<at::Tensor> roots, gradients;
-    const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
-      if (!root.requires_grad()) return;  // frozen
-      roots.push_back(root);
-      gradients.push_back(gradient);
-    };
-    add(sum.total, scope.seed_gradient(sum.total));
-    add(students[i].image_nd, own.image_nd.grad().narrow(0, first, n));
-    add(students[i].text_nd, own.text_nd.grad().narrow(0, first, n));
-    const bool last = i + 1 == count;
-    if (last) add(model_.temperature(), temperature.grad());
-    scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
-    first += n;
-    students[i] = teachers[i] = {};
+    differentiate(local, i, first, sum.total, scope);
+    first += rows.tokens.size(0);
+    students = teachers = {};
   }
   return {total, sum.terms};
 }
 
-void TclObjective::after_update(StepScope&) {
+void TclObjective::after_update(StepScope& scope) {
+  const auto timed = scope.part("queue");
   queue_.push(latest_->image_nd, latest_->text_nd, latest_->labels_n);
 }
 

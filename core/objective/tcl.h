@@ -63,11 +63,23 @@ class TclObjective : public Objective {
     at::Tensor image_nd, text_nd, labels_n;
     std::int64_t own = 0;
   };
+  /// This rank's rows, micro-batch by micro-batch.
+  struct Local {
+    std::vector<Rows> rows;
+    std::vector<Encoded> student, teacher;  ///< with several: empty until each is made again, with graph
+    Encoded aligned, taught;                ///< embeddings of all rows, no states; `aligned` are leaves
+    at::Tensor labels_b, temperature;       ///< the leaf that stands for the model's
+  };
   /// A weighted sum of terms with graph, and the terms.
-  struct Sum;
+  struct Sum {
+    at::Tensor total;
+    std::vector<LossTerm> terms;
+    /// `share`: of the rank's rows that the value is the mean of.
+    void add(const char* name, const at::Tensor& value, double weight, double share = 1);
+    void note(const char* name, const at::Tensor& value);
+  };
 
   bool global_negatives() const { return config_.negatives == "global"; }
-  double alpha(const StepClock& clock) const;
   Rows rows_of(const Batch& batch) const;
   Encoded student(const Rows& rows, StepScope& scope);
   Encoded teacher(const Rows& rows, StepScope& scope);
@@ -75,8 +87,17 @@ class TclObjective : public Objective {
                   const ForwardScope& text, StepScope& scope) const;
   Keys gathered(const at::Tensor& image_nd, const at::Tensor& text_nd, const at::Tensor& labels_n,
                 Collectives& comm) const;
-  MaskedWords masked(const Rows& rows, StepScope& scope) const;
 
+  Local encoded_rows(std::span<const Batch> micro_batches, StepScope& scope);
+  /// The alignment losses and their backward, which stops at `aligned` and `temperature`.
+  void align(const Local& local, StepScope& scope, Sum& sum);
+  /// The backward through the towers of micro-batch i, whose rows begin at `first`: from its own losses, and from the
+  /// gradients that the alignment left.
+  void differentiate(const Local& local, std::size_t i, std::int64_t first, const at::Tensor& loss, StepScope& scope);
+
+  // In tcl_losses.cpp.
+  double alpha(const StepClock& clock) const;
+  MaskedWords masked(const Rows& rows, StepScope& scope) const;
   void add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys, const at::Tensor& temperature,
                      StepScope& scope, Sum& sum) const;
   void add_locals(const Rows& rows, const Encoded& student, const Encoded& teacher, double share, StepScope& scope,

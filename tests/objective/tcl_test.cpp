@@ -8,54 +8,10 @@
 
 #include "core/base/errors.h"
 #include "core/model/image_preprocess.h"
-#include "tests/objective/tiny.h"
+#include "tests/objective/tiny_tcl.h"
 
 namespace triptych {
 namespace {
-
-constexpr std::int64_t kTokens = 7, kQueueRows = 20, kStep = 4;  // half of the epoch in which alpha rises
-constexpr std::int64_t kWordCount = 40;
-
-ModelConfig tiny_fusion_model() {
-  ModelConfig model;
-  model.image = VitConfig{.image_size = 8, .patch_size = 2, .width = 12, .depth = 2, .heads = 3, .form = "timm"};
-  model.text = BertConfig{.context = kTokens,
-                          .width = 8,
-                          .depth = 1,
-                          .heads = 2,
-                          .vocabulary = kWordCount,
-                          .dropout = 0,
-                          .positions = 9,
-                          .end_token = false};
-  model.fusion = FusionConfig{.depth = 2};
-  model.embed_dim = 6;
-  return model;
-}
-
-TclConfig tiny_tcl(const std::string& negatives = "local", const std::string& positives = "pair") {
-  TclConfig config;
-  config.queue = kQueueRows;
-  config.lmi.cells = 2;
-  config.negatives = negatives;
-  config.positives = positives;
-  config.mean = negatives == "local" ? "rank" : "global";
-  config.start_word = 2;
-  config.end_word = 3;
-  config.mask_word = 4;
-  return config;
-}
-
-/// Two views, captions of 0 to 6 words behind the start, some with labels.
-Batch fusion_batch() {
-  Batch batch = global_batch();
-  batch.tokens = (draw({31}, {kRows, 1, kTokens}).abs() * 12).to(at::kLong).clamp(5, kWordCount - 1);
-  batch.tokens.select(2, 0).fill_(2);
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    const std::int64_t length = 1 + (i * 5) % kTokens;
-    batch.tokens[i][0].narrow(0, length, kTokens - length).fill_(0);
-  }
-  return batch;
-}
 
 /// What is drawn, by row of the global batch: words to guess, and partners that do not match.
 MaskedWords forced_words(std::int64_t first_position, const at::Tensor& tokens) {
@@ -72,32 +28,6 @@ std::int64_t forced_partner(std::int64_t row, std::int64_t first, std::int64_t r
 /// Rows that see each other: [first, first + count) of the global batch.
 struct Group {
   std::int64_t first, count;
-};
-
-/// Copies of the objective's student, teacher and queues.
-struct Copies {
-  FusionModel student{tiny_fusion_model(), 0.07, Initializer(1, "", at::kCPU)};
-  AlignedEncoders teacher{tiny_fusion_model(), Initializer(1, "", at::kCPU)};
-  at::Tensor image_queue, text_queue;
-
-  explicit Copies(Objective& objective) {
-    student.to(at::kCPU, at::kDouble);
-    teacher.to(at::kCPU, at::kDouble);
-    struct Reader : StateVisitor {
-      std::map<std::string, at::Tensor> tensors;
-      void tensor(const std::string& name, at::Tensor& tensor) override { tensors[name] = tensor.detach().clone(); }
-      void integer(const std::string&, std::int64_t&) override {}
-      void real(const std::string&, double&) override {}
-      void text(const std::string&, std::string&) override {}
-    } reader;
-    objective.visit_state(reader);
-    const c10::NoGradGuard no_grad;
-    for (auto& [name, tensor] : student.parameters()) tensor.copy_(reader.tensors.at(name));
-    for (auto& [name, tensor] : teacher.parameters()) tensor.copy_(reader.tensors.at("momentum." + name));
-    teacher.requires_grad(false);
-    image_queue = reader.tensors.at("queue.image");
-    text_queue = reader.tensors.at("queue.text");
-  }
 };
 
 /// The formula of a rank whose rows for alignment are `aligned` and whose pairs and locals meet in `groups`.
@@ -232,21 +162,6 @@ TclHooks forced(const TclConfig& config, std::int64_t ranks_rows) {
     return at::tensor(index, at::kLong);
   };
   return hooks;
-}
-
-/// A teacher that is not the student, so that it shows which of the two is used where.
-void disturb_teacher(Objective& objective) {
-  struct Disturb : StateVisitor {
-    std::uint64_t key = 0;
-    void tensor(const std::string& name, at::Tensor& tensor) override {
-      const c10::NoGradGuard no_grad;
-      if (name.starts_with("momentum.")) tensor.add_(draw({71, ++key}, tensor.sizes()), 0.03);
-    }
-    void integer(const std::string&, std::int64_t&) override {}
-    void real(const std::string&, double&) override {}
-    void text(const std::string&, std::string&) override {}
-  } visitor;
-  objective.visit_state(visitor);
 }
 
 struct TclStep {
