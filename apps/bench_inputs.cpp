@@ -15,6 +15,8 @@
 namespace triptych {
 namespace {
 
+constexpr std::int64_t kWords = 16;  ///< of a text that is made up
+
 constexpr std::uint64_t kSeed = 1;
 
 RandomStream draws_for(const std::string& what, int rank) {
@@ -86,13 +88,26 @@ at::Tensor BenchInputs::texts(std::int64_t rows, const BatchSpec& spec) const {
   constexpr std::int64_t kFirstWord = 1000;  // below stand [CLS], [SEP] and such in BERT's vocabulary
   std::array<std::int64_t, 2> ends{};
   tokenizer->encode_row("", ends);
-  const auto words = std::min<std::int64_t>(16, spec.form.context - 2);
+  const auto words = std::min(kWords, spec.form.context - 2);
   const auto ids = at::arange(rows * spec.captions * words, at::kLong);
   auto span = tokens.narrow(2, 1, words);
   span.copy_(ids.remainder(tokenizer->vocabulary_size() - 2 - kFirstWord).add(kFirstWord).view_as(span));
   tokens.select(2, 0).fill_(ends[0]);
   tokens.select(2, 1 + words).fill_(ends[1]);
   return tokens;
+}
+
+at::Tensor BenchInputs::phrases(std::int64_t rows, const BatchSpec& spec) const {
+  constexpr std::int64_t kOfText = 4;
+  const std::int64_t words = std::min<std::int64_t>(file_ ? kOfText : kWords, spec.form.context - 2);
+  std::vector<std::int64_t> places;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t i = 0; i < kOfText; ++i) {
+      const std::int64_t begin = 1 + words * i / kOfText, end = 1 + words * (i + 1) / kOfText;
+      if (begin < end) places.insert(places.end(), {row, 0, begin, end});
+    }
+  }
+  return at::tensor(places, at::kLong).view({-1, 4});
 }
 
 std::vector<Batch> BenchInputs::batches(const StepPlan& plan, const BatchSpec& spec) const {
@@ -108,6 +123,7 @@ std::vector<Batch> BenchInputs::batches(const StepPlan& plan, const BatchSpec& s
     Batch batch;
     batch.images = part(images);
     if (spec.text) batch.tokens = part(tokens);
+    if (spec.phrases) batch.phrases = phrases(plan.micro_batch, spec);
     batch.labels = part(all_labels);
     batch.sample_ids = at::arange(plan.micro_batch, at::kLong);
     batch.first_position = rank_ * plan.local_batch + first;

@@ -30,13 +30,14 @@ class BenchInputs {
   /// int64 [rows]: the file's "labels", or made up.
   at::Tensor labels(std::int64_t rows) const;
   /// The rows of a step in micro-batches: the file's "images" uint8 [B, side, side, 3] and "tokens" int64 [B, context],
-  /// or noise and texts of 16 words.
+  /// or noise and texts of 16 words; of each text four phrases where `spec` asks for them.
   std::vector<Batch> batches(const StepPlan& plan, const BatchSpec& spec) const;
 
  private:
   at::Tensor own(const std::string& name, at::ScalarType type, std::vector<std::int64_t> shape) const;
   at::Tensor pictures(std::int64_t rows, const BatchSpec& spec) const;
   at::Tensor texts(std::int64_t rows, const BatchSpec& spec) const;
+  at::Tensor phrases(std::int64_t rows, const BatchSpec& spec) const;
 
   std::optional<SafetensorsReader> file_;
   int rank_, size_;

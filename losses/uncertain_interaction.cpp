@@ -1,3 +1,4 @@
+// A sum of squares over uncertainties; the bound is chosen so that autograd needs no help.
 #include "losses/uncertain_interaction.h"
 
 #include <ATen/ATen.h>

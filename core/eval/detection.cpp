@@ -28,7 +28,6 @@ struct Detected {
   std::int64_t category = 0;
   double score = 0;
   RealBox box;
-  bool finite = true;
 };
 
 /// `prompts` is a template, or what load_prompts takes.
@@ -54,7 +53,7 @@ void find_class(std::int64_t category, std::span<const double> cosine_M, std::sp
   const bool finite = std::all_of(cosine_M.begin(), cosine_M.end(), is_finite) &&
                       std::all_of(score_M.begin(), score_M.end(), is_finite);
   if (!finite) {
-    const Detected miss{category, std::numeric_limits<double>::infinity(), {}, false};
+    const Detected miss{category, std::numeric_limits<double>::infinity(), {}};  // no area: it meets nothing
     found.insert(found.end(), regions.empty() ? 1 : regions.size(), miss);
   } else if (regions.empty()) {
     const auto best = std::max_element(cosine_M.begin(), cosine_M.end()) - cosine_M.begin();
@@ -91,8 +90,7 @@ void judge(const std::vector<Detected>& found, const std::vector<CocoObject>& ob
     std::vector<Truth> truths;
     for (const auto& one : found) {
       if (one.category != category) continue;
-      // A box without area meets nothing.
-      boxes.push_back(one.finite ? one.box : RealBox{});
+      boxes.push_back(one.box);
       scores.push_back(one.score);
     }
     for (const auto& object : objects) {

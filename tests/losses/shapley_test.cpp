@@ -203,7 +203,7 @@ TEST(Instability, IsTheMeanOverPairsOfRuns) {
   }
   EXPECT_NEAR(instability(x), plain, 1e-12);
   EXPECT_EQ(instability(at::ones({4, 2})), 0);
-  // An item that is always 0 says nothing, and none at all is not a number.
+  // An item that is always 0 says nothing.
   EXPECT_NEAR(instability(at::cat({x, at::zeros({7, 1}, at::kDouble)}, 1)), plain, 1e-12);
 }
 
