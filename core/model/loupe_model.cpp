@@ -32,7 +32,7 @@ LoupeModel::LoupeModel(const ModelConfig& config, const LoupeShape& shape, const
   }
   if (shape.region_hidden > 0) {
     regions_ = std::make_unique<RegionHead>(visual_->feature_width(), shape.region_hidden, visual_->grid(),
-                                            init / "region_head");
+                                            init / "region_head", shape.least_region);
     child("region_head", *regions_);
     if (shape.pooled_confidence) {
       confidence_ = std::make_unique<Linear>(

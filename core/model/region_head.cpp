@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 
@@ -12,8 +13,9 @@ namespace {
 constexpr double kOutputDeviation = 0.02;
 constexpr double kFirstSize = 1.0 / 3;
 
-at::Tensor first_region_bias() {
-  const double logit = std::log(kFirstSize / (1 - kFirstSize));
+/// A box of the least size could not shrink, so it starts a tenth of the way above.
+at::Tensor first_region_bias(double least) {
+  const double share = std::max(0.1, (kFirstSize - least) / (1 - least)), logit = std::log(share / (1 - share));
   return at::tensor({logit, logit, 0.0}, at::kFloat);
 }
 
@@ -23,12 +25,14 @@ at::Tensor in_full_precision(const at::Tensor& x) {
 
 }  // namespace
 
-RegionHead::RegionHead(std::int64_t width, std::int64_t hidden, std::int64_t side, const Initializer& init)
+RegionHead::RegionHead(std::int64_t width, std::int64_t hidden, std::int64_t side, const Initializer& init,
+                       double least)
     : width_(width),
       side_(side),
+      least_(least),
       hidden_((init / "hidden").xavier_uniform("weight", {hidden, width})),
       output_weight_(parameter("output.weight", init.truncated_normal("output.weight", {3, hidden}, kOutputDeviation))),
-      output_bias_(parameter("output.bias", first_region_bias())) {
+      output_bias_(parameter("output.bias", first_region_bias(least))) {
   child("hidden", hidden_);
 }
 
@@ -37,7 +41,7 @@ RegionBoxes RegionHead::forward(const at::Tensor& cell_nkd) const {
               "the region head takes states [n, ", side_ * side_, ", ", width_, "], got ", cell_nkd.sizes());
   const at::Tensor raw_nk3 =
       in_full_precision(at::linear(at::gelu(hidden_.forward(cell_nkd)), output_weight_, output_bias_));
-  const at::Tensor size_nk2 = raw_nk3.narrow(2, 0, 2).sigmoid();
+  const at::Tensor size_nk2 = least_ + (1 - least_) * raw_nk3.narrow(2, 0, 2).sigmoid();
   const at::Tensor centre_k2 = cell_centres(side_, raw_nk3.options());
   const at::Tensor box_nk4 = at::cat({centre_k2 - size_nk2 / 2, centre_k2 + size_nk2 / 2}, 2).clamp(0, 1);
   return {box_nk4, size_nk2, raw_nk3.select(2, 2)};

@@ -13,7 +13,7 @@ namespace triptych {
 /// k boxes of each of n pictures: one for every cell, or those that were chosen. fp32, or fp64 for fp64 states.
 struct RegionBoxes {
   at::Tensor box_nk4;              ///< left, top, right, bottom, cut at the picture's edges
-  at::Tensor size_nk2;             ///< width and height in (0, 1), before the cut
+  at::Tensor size_nk2;             ///< width and height in (least, 1), before the cut
   at::Tensor confidence_logit_nk;  ///< s = sigmoid(logit) of equation 8
 };
 
@@ -21,13 +21,15 @@ struct RegionBoxes {
 /// and confidences of about a half. Names: hidden.{weight,bias}, output.{weight,bias}.
 class RegionHead : public Module {
  public:
-  /// width: channels of a state; hidden: of the layer between; side: cells of a row and of a column.
-  RegionHead(std::int64_t width, std::int64_t hidden, std::int64_t side, const Initializer& init);
+  /// width: channels of a state; hidden: of the layer between; side: cells of a row and of a column; least: of a box's
+  /// sides, in [0, 1). A box of one cell is worth nothing in the game of cells, and no label would make it grow.
+  RegionHead(std::int64_t width, std::int64_t hidden, std::int64_t side, const Initializer& init, double least = 0);
   /// States [n, side * side, width] -> a box for each. Throws c10::Error for other shapes.
   RegionBoxes forward(const at::Tensor& cell_nkd) const;
 
  private:
   std::int64_t width_, side_;
+  double least_;
   Linear hidden_;
   at::Tensor output_weight_, output_bias_;  ///< [3, hidden], [3]: width, height, confidence
 };

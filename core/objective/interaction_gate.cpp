@@ -21,7 +21,7 @@ at::Tensor gated_targets(const at::Tensor& sigma, const at::Tensor& uniform, con
   TORCH_CHECK(sigma.sizes() == uniform.sizes() && sigma.device().is_cpu() && uniform.device().is_cpu(),
               "sigma ", sigma.sizes(), " and draws ", uniform.sizes(), " must have one shape, on the CPU");
   const at::Tensor ratio = (uniform / sigma).flatten();
-  at::Tensor gated = ratio <= 1;
+  at::Tensor gated = (uniform <= sigma).flatten();  // not ratio <= 1, which 0 / 0 fails
   if (eligible.defined()) gated = gated.logical_and(eligible.flatten());
   const at::Tensor places = gated.nonzero().squeeze(1);
   if (places.size(0) <= most) return places;

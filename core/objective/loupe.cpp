@@ -12,7 +12,7 @@
 #include "core/objective/embedding.h"
 #include "core/objective/gradient_cache.h"
 #include "losses/clip.h"
-#include "losses/global_mean.h"
+#include "losses/semantic_game.h"
 
 namespace triptych {
 namespace {
@@ -20,6 +20,18 @@ namespace {
 constexpr double kLeastTemperature = 0.01, kMostTemperature = 0.5;
 /// Of the labels' mean and deviation: about a hundred steps.
 constexpr double kMomentsDecay = 0.99;
+
+/// Throws ConfigError where a game of all regions and phrases is too large to be solved exactly.
+void check_phrase_game(const LoupeConfig& config) {
+  if (config.phrases.weight == 0 || config.phrases.value != "exact") return;
+  const bool fixed = config.phrases.convention == "fixed";
+  const std::int64_t most = fixed ? kMostSemanticPlayers - config.phrases.most : kMostRenormalised;
+  if (config.regions.count <= most) return;
+  throw ConfigError("objective.phrases.convention: " + config.phrases.convention + " with value exact allows " +
+                    std::to_string(most) + " regions, but objective.regions.count is " +
+                    std::to_string(config.regions.count) + "; lower it, or take value: sampled" +
+                    (fixed ? "" : " or convention: fixed"));
+}
 
 /// The model section that LOUPE can train; throws ConfigError for any other.
 const ModelConfig& loupe_model(const ModelConfig& model, const LoupeConfig& config, const CorpusFacts& facts) {
@@ -38,6 +50,10 @@ const ModelConfig& loupe_model(const ModelConfig& model, const LoupeConfig& conf
   if (fine && config.regions.count > side * side)
     throw ConfigError("objective.regions.count: " + std::to_string(config.regions.count) + " is more than the " +
                       std::to_string(side * side) + " cells of the image tower's last grid; lower it");
+  check_phrase_game(config);
+  if (config.unsil.type == "transformer" && model.embed_dim % config.unsil.heads != 0)
+    throw ConfigError("objective.unsil.heads: is " + std::to_string(config.unsil.heads) +
+                      ", which must divide model.embed_dim " + std::to_string(model.embed_dim));
   return model;
 }
 
@@ -56,6 +72,7 @@ LoupeShape shape_of(const LoupeConfig& config, const ModelConfig& model) {
   const bool tokens = config.tokens.weight > 0, phrases = config.phrases.weight > 0;
   if (!tokens && !phrases) return shape;
   shape.region_hidden = config.regions.hidden;
+  shape.least_region = config.regions.least;
   shape.pooled_confidence = config.regions.confidence == "pooled";
   if (config.unsil.type == "none") return shape;
   shape.network = config.unsil.type;
@@ -175,6 +192,7 @@ LossReport LoupeObjective::accumulate(std::span<const Batch> micro_batches, Step
   std::vector<Rows> rows;
   std::vector<Encoded> states;
   std::vector<at::Tensor> images, texts;
+  for (auto* level : {&token_level_, &phrase_level_}) level->pending = at::Tensor();  // of a step that was skipped
   for (const auto& batch : micro_batches) {
     const auto timed = scope.part("towers");
     rows.push_back(rows_of(batch));
@@ -191,7 +209,10 @@ LossReport LoupeObjective::accumulate(std::span<const Batch> micro_batches, Step
 
   std::int64_t first = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    if (replay) states[i] = encoded(rows[i], scope);
+    if (replay) {
+      const auto timed = scope.part("towers");
+      states[i] = encoded(rows[i], scope);
+    }
     sum.total = at::Tensor();
     if (model_.regions() != nullptr) add_fine(rows[i], states[i], 1 / static_cast<double>(count), scope, sum);
     const std::int64_t n = rows[i].tokens.size(0);

@@ -12,12 +12,16 @@ namespace triptych {
 struct LoupeRegions {
   std::int64_t count = 8, hidden = 128;
   std::string confidence = "pooled", membership = "soft";
-  double sharpness = 1;
+  double sharpness = 1, least = 0.3;
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("count", c.count, "regions of a picture, the most confident of all cells' (paper: M, not given)",
           at_least(1));
     field("hidden", c.hidden, "channels of the head's hidden layer (paper: silent)", at_least(1));
+    field("least", c.least,
+          "least width and height of a box, as shares of the picture's: one of a single cell is worth nothing in the game "
+          "of cells, and would stay so (paper: silent)",
+          between(0, 0.9));
     field("confidence", c.confidence,
           "what a region's confidence is read from: its pooled cells, so that boxes learn from it (pooled), or its "
           "centre cell alone (token). Paper: silent, and its equation 8 gives boxes no gradient",
@@ -144,6 +148,7 @@ struct LoupeConfig {
     field("unsil", c.unsil, "the network that stands in for the sampler");
   }
   void validate() const {
+    refuse_idle_keys();
     if (tokens.sampler == "antithetic" && tokens.coalitions % 2 != 0)
       throw FieldError("tokens.coalitions", "antithetic coalitions come in pairs, got " +
                                                 std::to_string(tokens.coalitions) + "; take an even number");
@@ -158,6 +163,19 @@ struct LoupeConfig {
       throw FieldError("tokens.targets", std::to_string(tokens.targets) + " is less than regions.count " +
                                              std::to_string(regions.count) +
                                              ": during unsil.warmup a picture's regions get labels together");
+  }
+
+ private:
+  /// Keys that another key puts out of use must stand at their defaults.
+  void refuse_idle_keys() const {
+    const auto idle = [](bool changed, const char* key, const char* where) {
+      if (changed) throw FieldError(key, std::string("means nothing ") + where + "; remove it");
+    };
+    const LoupePhrases none;
+    idle(phrases.value == "exact" && phrases.samples != none.samples, "phrases.samples", "with value: exact");
+    const bool pairs = unsil.type != "none" && unsil.level == "both";
+    idle(!pairs && phrases.targets != none.targets, "phrases.targets", "unless unsil.level is both");
+    idle(unsil.type != "transformer" && unsil.heads != LoupeUnsil{}.heads, "unsil.heads", "unless type is transformer");
   }
 };
 

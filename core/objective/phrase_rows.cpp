@@ -16,6 +16,7 @@ PhraseRows phrase_rows(const at::Tensor& phrases, std::int64_t n, std::int64_t t
   const auto place = phrases.accessor<std::int64_t, 2>();
   const auto each = [&](const auto& use) {
     for (std::int64_t i = 0; i < phrases.size(0); ++i) {
+      TORCH_CHECK(0 <= place[i][0] && place[i][0] < n, "a phrase of row ", place[i][0], " in a batch of ", n, " rows");
       if (place[i][1] == 0 && count[place[i][0]] < most) use(place[i][0], place[i][2], place[i][3]);
     }
   };

@@ -167,7 +167,7 @@ TclObjective::Local TclObjective::encoded_rows(std::span<const Batch> micro_batc
   return local;
 }
 
-void TclObjective::align(const Local& local, StepScope& scope, Sum& sum) {
+void TclObjective::align(const Local& local, StepScope& scope, LossSum& sum) {
   const auto timed = scope.part("losses");
   latest_ = gathered(local.taught.image_nd, local.taught.text_nd, local.labels_b, scope.comm());
   const Keys own{local.taught.image_nd, local.taught.text_nd, local.labels_b, 0};
@@ -196,7 +196,7 @@ void TclObjective::differentiate(const Local& local, std::size_t i, std::int64_t
 LossReport TclObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
   const std::size_t count = micro_batches.size();
   Local local = encoded_rows(micro_batches, scope);
-  Sum sum;
+  LossSum sum;
   align(local, scope, sum);
   at::Tensor total = sum.total.detach();
 

@@ -10,6 +10,7 @@
 #include "core/model/fusion_model.h"
 #include "core/objective/build_context.h"
 #include "core/objective/embedding_queue.h"
+#include "core/objective/loss_sum.h"
 #include "core/objective/momentum.h"
 #include "core/objective/objective.h"
 #include "core/objective/objective_config.h"
@@ -70,14 +71,6 @@ class TclObjective : public Objective {
     Encoded aligned, taught;                ///< embeddings of all rows, no states; `aligned` are leaves
     at::Tensor labels_b, temperature;       ///< the leaf that stands for the model's
   };
-  /// A weighted sum of terms with graph, and the terms.
-  struct Sum {
-    at::Tensor total;
-    std::vector<LossTerm> terms;
-    /// `share`: of the rank's rows that the value is the mean of.
-    void add(const char* name, const at::Tensor& value, double weight, double share = 1);
-    void note(const char* name, const at::Tensor& value);
-  };
 
   bool global_negatives() const { return config_.negatives == "global"; }
   Rows rows_of(const Batch& batch) const;
@@ -90,7 +83,7 @@ class TclObjective : public Objective {
 
   Local encoded_rows(std::span<const Batch> micro_batches, StepScope& scope);
   /// The alignment losses and their backward, which stops at `aligned` and `temperature`.
-  void align(const Local& local, StepScope& scope, Sum& sum);
+  void align(const Local& local, StepScope& scope, LossSum& sum);
   /// The backward through the towers of micro-batch i, whose rows begin at `first`: from its own losses, and from the
   /// gradients that the alignment left.
   void differentiate(const Local& local, std::size_t i, std::int64_t first, const at::Tensor& loss, StepScope& scope);
@@ -99,13 +92,13 @@ class TclObjective : public Objective {
   double alpha(const StepClock& clock) const;
   MaskedWords masked(const Rows& rows, StepScope& scope) const;
   void add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys, const at::Tensor& temperature,
-                     StepScope& scope, Sum& sum) const;
+                     StepScope& scope, LossSum& sum) const;
   void add_locals(const Rows& rows, const Encoded& student, const Encoded& teacher, double share, StepScope& scope,
-                  Sum& sum);
+                  LossSum& sum);
   void add_matching(const Rows& rows, const Encoded& student, const Encoded& teacher, double share, StepScope& scope,
-                    Sum& sum);
+                    LossSum& sum);
   void add_words(const Rows& rows, const MaskedWords& words, std::int64_t count, const Encoded& student,
-                 const Encoded& teacher, StepScope& scope, Sum& sum);
+                 const Encoded& teacher, StepScope& scope, LossSum& sum);
 
   /// Logits of pairs [3 n, 2]: n that match, n texts with a wrong image, n images with a wrong text; and which rows
   /// count, bool [3 n].

@@ -12,17 +12,6 @@
 
 namespace triptych {
 
-void TclObjective::Sum::add(const char* name, const at::Tensor& value, double weight, double share) {
-  const at::Tensor part = value * (weight * share);
-  total = total.defined() ? total + part : part;
-  note(name, value.detach() * share);
-}
-
-void TclObjective::Sum::note(const char* name, const at::Tensor& value) {
-  const auto at = std::find_if(terms.begin(), terms.end(), [&](const LossTerm& term) { return term.name == name; });
-  at == terms.end() ? terms.push_back({name, value}) : void(at->value = at->value + value);
-}
-
 double TclObjective::alpha(const StepClock& clock) const {
   if (hooks_.alpha) return hooks_.alpha(clock);
   const double rise = config_.alpha_epochs * static_cast<double>(facts_.steps_per_epoch);
@@ -30,7 +19,7 @@ double TclObjective::alpha(const StepClock& clock) const {
 }
 
 void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys,
-                                 const at::Tensor& temperature, StepScope& scope, Sum& sum) const {
+                                 const at::Tensor& temperature, StepScope& scope, LossSum& sum) const {
   const auto timed = scope.part("losses");
   const bool by_label = config_.positives == "label";
   const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught) {
@@ -53,7 +42,7 @@ void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher,
 }
 
 void TclObjective::add_locals(const Rows& rows, const Encoded& student, const Encoded& teacher, double share,
-                              StepScope& scope, Sum& sum) {
+                              StepScope& scope, LossSum& sum) {
   if (config_.weights.lmi == 0) return;
   const auto timed = scope.part("losses");
   const auto locals = [&](const at::Tensor& states) { return states.narrow(1, 1, states.size(1) - 1); };
@@ -132,7 +121,7 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
 }
 
 void TclObjective::add_matching(const Rows& rows, const Encoded& student, const Encoded& teacher, double share,
-                                StepScope& scope, Sum& sum) {
+                                StepScope& scope, LossSum& sum) {
   const auto timed = scope.part("losses");
   const auto [logits, counts] = match_logits(rows, student, teacher, scope);
   const std::int64_t n = rows.tokens.size(0);
@@ -169,7 +158,7 @@ at::Tensor TclObjective::word_logits(const AlignedEncoders& model, const at::Ten
 }
 
 void TclObjective::add_words(const Rows& rows, const MaskedWords& words, std::int64_t count, const Encoded& student,
-                             const Encoded& teacher, StepScope& scope, Sum& sum) {
+                             const Encoded& teacher, StepScope& scope, LossSum& sum) {
   const auto timed = scope.part("losses");
   const at::Tensor places = words.chosen_bl.flatten().nonzero().squeeze(1);
   const at::Tensor target = rows.tokens.flatten().index_select(0, places);

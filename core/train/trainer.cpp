@@ -168,6 +168,8 @@ void Trainer::throw_not_finite(const StepReport& report, const std::vector<Batch
                         " steps in a row had no usable gradient (train.max_skipped_steps is " +
                         std::to_string(config_.train.max_skipped_steps) + "); gradient norm " +
                         std::to_string(report.grad_norm);
+  for (const auto& [name, value] : report.terms)
+    if (!std::isfinite(value)) message += "; " + name + " is not finite";
   if (report.verdict == Verdict::kSpike) {
     message += ", running mean " + std::to_string(guard_.mean_norm()) + ", train.skip_norm_above " +
                std::to_string(config_.train.skip_norm_above);
