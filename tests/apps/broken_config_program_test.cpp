@@ -145,7 +145,7 @@ constexpr Broken kBroken[] = {
     {"model_beyond_the_memory", "model: {text: {width: 1000000}}\n", "model: needs about|shrink the model"},
 
     // objective
-    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, siglip, cross_entropy, supcon, tcl; did you mean unicl?"},
+    {"objective_unknown", "objective: {name: @unilc}\n", "objective.name: got 'unilc', expected one of unicl, clip, siglip, cross_entropy, supcon, tcl, loupe; did you mean unicl?"},
     {"key_of_another_objective", "objective: {name: unicl, @temperature: 0.1}\n", "objective.temperature: unknown key|name, directions, clamp_scale"},
     {"directions_unknown", "objective: {directions: @row}\n", "objective.directions: got 'row', expected one of both, rows, columns; did you mean rows?"},
     {"tcl_temperature", "objective: {name: tcl, temperature: @0.7}\n", "objective.temperature: got 0.7, expected a number between 0.001 and 0.5"},
@@ -153,6 +153,12 @@ constexpr Broken kBroken[] = {
     {"tcl_alpha", "objective: {name: tcl, alpha: @1.5}\n", "objective.alpha: got 1.5, expected a number between 0 and 1"},
     {"tcl_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: tcl}\neval: []\n", "model.text.type: objective.name: tcl needs a bert text tower; use type: bert"},
     {"fusion_without_tcl", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {fusion: {depth: 2}}\neval: []\n", "model.fusion: only objective tcl has a fusion encoder; remove the key"},
+    {"loupe_odd_coalitions", "objective: {name: loupe, tokens: {coalitions: @5}}\n", "objective.tokens.coalitions: antithetic coalitions come in pairs, got 5; take an even number"},
+    {"loupe_few_targets", "objective: {name: loupe, regions: {count: 8}, tokens: {targets: @4}}\n", "objective.tokens.targets: 4 is less than regions.count 8"},
+    {"loupe_idle_key", "objective: {name: loupe, phrases: {samples: @100}}\n", "objective.phrases.samples: means nothing with value: exact; remove it"},
+    {"loupe_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: loupe}\neval: []\n", "model.text.type: objective.name: loupe needs a bert text tower; use type: bert"},
+    {"loupe_without_phrases", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {text: {type: bert, context: 8, width: 16, depth: 1, heads: 2}}\nobjective: {name: loupe, regions: {count: 1}}\neval: []\n", "phrases"},
+    {"grounding_without_boxes", "eval: [{name: grounding, @corpus: {TEXTS}}]\n", "eval.0.boxes: is not given; grounding needs a file of boxes"},
     {"rerank_without_fusion", "data: {corpora: [{name: a, TEXTS}]}\neval: [{name: retrieval, rerank: 8, corpus: {name: b, TEXTS}}]\n", "needs a fusion encoder"},
     {"loss_scale_without_fp16", "train: {init_loss_scale: @1024}\n", "train.init_loss_scale: only precision: fp16 has a loss scale; remove it"},
     {"length_groups_without_trim", "model: {text: {trim: false, length_groups: @16}}\n", "model.text.length_groups: has no meaning with trim: false"},
@@ -200,7 +206,7 @@ constexpr Broken kBroken[] = {
     {"keep_best_without_a_metric", "checkpoint: {keep_best: @{mode: min}}\n", "checkpoint.keep_best.metric: got ''"},
 
     // eval
-    {"evaluator_unknown", "eval: [{name: @zeroshot, corpus: {LABELS}}]\n", "eval.0.name: got 'zeroshot', expected one of zero_shot, retrieval, classify, knn, linear_probe; did you mean zero_shot?"},
+    {"evaluator_unknown", "eval: [{name: @zeroshot, corpus: {LABELS}}]\n", "eval.0.name: got 'zeroshot', expected one of zero_shot, retrieval, classify, knn, linear_probe, grounding, detection; did you mean zero_shot?"},
     {"evaluator_without_a_name", "eval: [@{corpus: {LABELS}}]\n", "eval.0: key 'name' is missing|one of zero_shot"},
     {"key_of_another_evaluator", "eval: [{name: retrieval, corpus: {TEXTS}, @k: 5}]\n", "eval.0.k: unknown key|known here: name, label, corpus, rerank, every"},
     {"evaluators_of_one_name", "eval: [{name: retrieval, corpus: {TEXTS}}, @{name: retrieval, corpus: {TEXTS}}]\n", "eval.1.label: a second entry is called 'retrieval'; give each entry its own label"},

@@ -16,6 +16,8 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
   const std::string labels =
       "{name: labels, kind: image_label, path: " + root + "/label.tar, class_names: " + root + "/classes.txt}";
   const std::string texts = "{name: texts, kind: image_text, path: " + root + "/text.tar}";
+  const std::string phrased =
+      "{name: texts, kind: image_text, path: " + root + "/text.tar, phrases: " + root + "/text.phrases}";
   int recipes = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source_path("configs/unicl"))) {
     const auto name = entry.path().filename().string();
@@ -35,6 +37,14 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
       " --set train.global_batch=12 --set 'schedule.warmup={steps: 10}'");
   EXPECT_EQ(tcl.code, 0) << tcl.err;
   EXPECT_THAT(tcl.out, HasSubstr("objective             tcl"));
+  const auto phrases = run_shell("triptych data phrases " + source_path("configs/loupe/published.yaml") +
+                                 " --set 'data.corpora=[" + phrased + "]'");
+  EXPECT_EQ(phrases.code, 0) << phrases.err;
+  const auto loupe = run_shell("triptych train " + source_path("configs/loupe/published.yaml") +
+                               " --dry-run --set 'data.corpora=[" + phrased +
+                               "]' --set train.device=cpu --set train.global_batch=12");
+  EXPECT_EQ(loupe.code, 0) << loupe.err;
+  EXPECT_THAT(loupe.out, HasSubstr("objective             loupe"));
 }
 
 }  // namespace

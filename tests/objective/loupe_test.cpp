@@ -493,15 +493,13 @@ TEST(Loupe, EveryFormIsItsFormula) {
 TEST(Loupe, TheNetworkSpeaksWhereItIsSure) {
   for (const char* form : {"attention", "conv", "transformer"}) {
     for (const char* level : {"tokens", "both"}) {
-      auto config = tiny_loupe(form);
-      config.unsil.level = level;
+      auto config = tiny_loupe(form, level);
       expect_same_as_formula(config, {1, 3}, {2}, std::string(form) + " " + level);
       config.unsil.warmup = kLoupeStep + 1;  // it learns and is not asked
       expect_same_as_formula(config, {2}, {4}, std::string(form) + " warm-up " + level);
     }
   }
-  auto config = tiny_loupe("attention");
-  config.unsil.level = "both";
+  auto config = tiny_loupe("attention", "both");
   config.tokens.targets = 1;  // the caps are met
   config.phrases.targets = 2;
   expect_same_as_formula(config, {4}, {4}, "caps");
@@ -518,8 +516,7 @@ void shift_head(LoupeObjective& objective, const std::string& head, double by) {
 }
 
 TEST(Loupe, ARankWithoutSampledTargetsTakesPart) {
-  auto config = tiny_loupe("attention");
-  config.unsil.level = "both";
+  auto config = tiny_loupe("attention", "both");
   for (const double shift : {-4.0, -60.0, 60.0}) {
     const auto got = loupe_ranks(4, 4, config, [&](LoupeObjective& objective) {
       disturb_loupe(objective);
@@ -540,8 +537,7 @@ TEST(Loupe, ARankWithoutSampledTargetsTakesPart) {
 
 /// Negative controls: formulas that are slightly wrong are told apart.
 TEST(LoupeControl, AWrongFormulaIsNoticed) {
-  auto config = tiny_loupe("attention");
-  config.unsil.level = "both";
+  auto config = tiny_loupe("attention", "both");
   const auto got = loupe_ranks(3, 2, config);
   const auto noticed = [&](const std::string& mistake, const LoupeConfig& wrong, std::int64_t micro_batch = 2) {
     const auto expected = plain_step(wrong, got.before, 3, micro_batch);
@@ -706,9 +702,8 @@ TEST(LoupeSlopes, OfTheTokensInTheRegionHead) {
 
 /// Labels that are constants: a network sure of one number whatever it sees, through a sigmoid.
 TEST(LoupeSlopes, OfThePhrasesInRegionHeadAndTowers) {
-  auto config = tiny_loupe("attention");
+  auto config = tiny_loupe("attention", "both");
   config.tokens.weight = 0;
-  config.unsil.level = "both";
   config.phrases.label = "sigmoid";
   LoupeObjective objective(config, tiny_loupe_model(), tiny_facts(), in_fp64());
   disturb_loupe(objective);
@@ -722,8 +717,7 @@ TEST(LoupeSlopes, OfThePhrasesInRegionHeadAndTowers) {
 
 TEST(LoupeSlopes, OfTheNetworksWhileTheyAreNotAsked) {
   for (const char* form : {"attention", "conv", "transformer"}) {
-    auto config = tiny_loupe(form);
-    config.unsil.level = "both";
+    auto config = tiny_loupe(form, "both");
     config.unsil.warmup = 100;
     config.tokens.coalitions = 2;
     config.tokens.targets = 3;
@@ -737,8 +731,7 @@ TEST(LoupeSlopes, OfTheNetworksWhileTheyAreNotAsked) {
 // ---- Odd rows ----
 
 TEST(Loupe, OneRegionOnePhraseAndEmptyCaptionsAreDefined) {
-  auto config = tiny_loupe("conv");
-  config.unsil.level = "both";
+  auto config = tiny_loupe("conv", "both");
   config.regions.count = 1;
   run_ranks(1, [&](Collectives& comm) {
     const Batch all = loupe_batch(8);
@@ -854,10 +847,24 @@ TEST(Loupe, SettingsThatContradictEachOtherAreRefused) {
   config = tiny_loupe("conv");
   config.tokens.weight = 0;
   expect_invalid(config, "unsil.type");
-  config = tiny_loupe("conv");
-  config.unsil.level = "both";
+  config = tiny_loupe("conv", "both");
   config.phrases.weight = 0;
   expect_invalid(config, "unsil.level");
+}
+
+TEST(Loupe, KeysThatMeanNothingAreRefused) {
+  EXPECT_NO_THROW(tiny_loupe("transformer", "both").validate());
+  auto config = tiny_loupe();
+  config.phrases.samples = 7;
+  expect_invalid(config, "phrases.samples");
+  config.phrases.value = "sampled";
+  EXPECT_NO_THROW(config.validate());
+  config = tiny_loupe("conv", "both");
+  config.unsil.level = "tokens";
+  expect_invalid(config, "phrases.targets");
+  config = tiny_loupe("transformer");
+  config.unsil.type = "conv";
+  expect_invalid(config, "unsil.heads");
 }
 
 }  // namespace

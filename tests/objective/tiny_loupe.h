@@ -37,10 +37,11 @@ inline ModelConfig tiny_loupe_model(std::int64_t image_size = 16) {
 }
 
 /// 3 regions, at most 4 phrases; of a micro-batch the sampler values two pictures. No weight is 1 or like another.
-inline LoupeConfig tiny_loupe(const std::string& unsil = "none") {
+inline LoupeConfig tiny_loupe(const std::string& unsil = "none", const std::string& level = "tokens") {
   LoupeConfig config;
   config.regions.count = 3;
   config.regions.hidden = 5;
+  config.regions.least = 0.2;
   config.tokens.weight = 0.7;
   config.tokens.coalitions = 4;
   config.tokens.members = 2;
@@ -48,9 +49,10 @@ inline LoupeConfig tiny_loupe(const std::string& unsil = "none") {
   config.phrases.weight = 1.3;
   config.phrases.temperature = 0.4;
   config.phrases.most = 4;
-  config.phrases.targets = 7;
+  if (level == "both") config.phrases.targets = 7;
   config.unsil.type = unsil;
-  config.unsil.heads = 2;
+  config.unsil.level = level;
+  if (unsil == "transformer") config.unsil.heads = 2;
   config.unsil.warmup = 0;
   config.unsil.weight = 0.6;
   config.unsil.beta1 = 0.8;
@@ -211,6 +213,7 @@ inline LoupeShape tiny_loupe_shape(const LoupeConfig& config, const ModelConfig&
                    .attention_pool = config.image_feature == "attention"};
   if (config.tokens.weight == 0 && config.phrases.weight == 0) return shape;
   shape.region_hidden = config.regions.hidden;
+  shape.least_region = config.regions.least;
   shape.pooled_confidence = config.regions.confidence == "pooled";
   if (config.unsil.type == "none") return shape;
   const std::int64_t d = model.embed_dim, heads = config.unsil.heads;
