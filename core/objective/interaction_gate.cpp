@@ -18,8 +18,8 @@ at::Tensor least(const at::Tensor& values, std::int64_t count) {
 
 at::Tensor gated_targets(const at::Tensor& sigma, const at::Tensor& uniform, const at::Tensor& eligible,
                          std::int64_t most) {
-  TORCH_CHECK(sigma.sizes() == uniform.sizes() && sigma.device().is_cpu() && uniform.device().is_cpu(),
-              "sigma ", sigma.sizes(), " and draws ", uniform.sizes(), " must have one shape, on the CPU");
+  TORCH_CHECK(sigma.sizes() == uniform.sizes() && sigma.device().is_cpu() && uniform.device().is_cpu(), "sigma ",
+              sigma.sizes(), " and draws ", uniform.sizes(), " must have one shape, on the CPU");
   const at::Tensor ratio = (uniform / sigma).flatten();
   at::Tensor gated = (uniform <= sigma).flatten();  // not ratio <= 1, which 0 / 0 fails
   if (eligible.defined()) gated = gated.logical_and(eligible.flatten());

@@ -8,9 +8,9 @@
 namespace triptych {
 
 PhraseRows phrase_rows(const at::Tensor& phrases, std::int64_t n, std::int64_t tokens, std::int64_t most) {
-  TORCH_CHECK(phrases.scalar_type() == at::kLong && phrases.dim() == 2 && phrases.size(1) == 4 &&
-                  phrases.device().is_cpu(),
-              "phrases must be int64 [phrases, 4] on the CPU, got ", phrases.scalar_type(), " ", phrases.sizes());
+  TORCH_CHECK(
+      phrases.scalar_type() == at::kLong && phrases.dim() == 2 && phrases.size(1) == 4 && phrases.device().is_cpu(),
+      "phrases must be int64 [phrases, 4] on the CPU, got ", phrases.scalar_type(), " ", phrases.sizes());
   PhraseRows rows{{}, at::zeros({n}, at::kLong)};
   auto count = rows.count_n.accessor<std::int64_t, 1>();
   const auto place = phrases.accessor<std::int64_t, 2>();
@@ -26,7 +26,8 @@ PhraseRows phrase_rows(const at::Tensor& phrases, std::int64_t n, std::int64_t t
   rows.count_n.zero_();
   auto share = rows.share_nPl.accessor<float, 3>();
   each([&](std::int64_t row, std::int64_t begin, std::int64_t end) {
-    TORCH_CHECK(0 <= begin && begin < end && end <= tokens, "a phrase at word pieces [", begin, ", ", end, ") of ", tokens);
+    TORCH_CHECK(0 <= begin && begin < end && end <= tokens, "a phrase at word pieces [", begin, ", ", end, ") of ",
+                tokens);
     for (std::int64_t piece = begin; piece < end; ++piece)
       share[row][count[row]][piece] = 1.0F / static_cast<float>(end - begin);
     ++count[row];

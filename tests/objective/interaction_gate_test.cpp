@@ -18,10 +18,11 @@ namespace {
 constexpr std::int64_t kNoCap = 1 << 30;
 
 at::Tensor gate_uniform(std::uint64_t key, at::IntArrayRef shape) {
-  return at::empty(shape, at::kFloat).uniform_(0, 1, keyed_generator(random_key(9, Purpose::kTest, {41, key}), at::kCPU));
+  return at::empty(shape, at::kFloat)
+      .uniform_(0, 1, keyed_generator(random_key(9, Purpose::kTest, {41, key}), at::kCPU));
 }
 
-at::Tensor places(std::initializer_list<std::int64_t> at) {
+at::Tensor gate_places(std::initializer_list<std::int64_t> at) {
   return at::tensor(at::ArrayRef<std::int64_t>(at), at::kLong);
 }
 
@@ -78,7 +79,7 @@ TEST(InteractionGate, AtTheBoundsOfUncertaintyAllOrNoneIsTheSamplers) {
   EXPECT_EQ(gated_targets(at::zeros({6, 3}), uniform, {}, kNoCap).size(0), 0);
   EXPECT_EQ(gated_targets(at::zeros({6, 3}), uniform, {}, kNoCap).scalar_type(), at::kLong);
   // u <= sigma holds for 0 <= 0.
-  EXPECT_TRUE(at::equal(gated_targets(at::zeros({1, 1}), at::zeros({1, 1}), {}, kNoCap), places({0})));
+  EXPECT_TRUE(at::equal(gated_targets(at::zeros({1, 1}), at::zeros({1, 1}), {}, kNoCap), gate_places({0})));
   EXPECT_EQ(gated_targets(at::empty({0, 3}), at::empty({0, 3}), {}, 2).size(0), 0);
 }
 
@@ -86,11 +87,11 @@ TEST(InteractionGate, ACapKeepsTheLeastQuotientsAndOfEqualsTheFirst) {
   const at::Tensor sigma = at::tensor({1.0, 0.5, 0.25, 1.0, 0.5, 0.01}, at::kFloat),
                    uniform = at::tensor({0.5, 0.25, 0.125, 0.1, 0.4, 0.5}, at::kFloat);
   // Quotients: .5, .5, .5, .1, .8; the last one is not the sampler's.
-  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 9), places({0, 1, 2, 3, 4})));
-  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 4), places({0, 1, 2, 3})));
-  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 2), places({0, 3})));
+  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 9), gate_places({0, 1, 2, 3, 4})));
+  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 4), gate_places({0, 1, 2, 3})));
+  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, {}, 2), gate_places({0, 3})));
   const at::Tensor eligible = at::tensor({0, 1, 1, 0, 1, 1}, at::kLong).to(at::kBool);
-  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, eligible, 2), places({1, 2})));
+  EXPECT_TRUE(at::equal(gated_targets(sigma, uniform, eligible, 2), gate_places({1, 2})));
   EXPECT_EQ(gated_targets(sigma, uniform, at::zeros({6}, at::kBool), 2).size(0), 0);
 }
 
@@ -115,10 +116,10 @@ TEST(InteractionGate, WhatACapKeepsDoesNotDependOnUncertainty) {
 
 TEST(InteractionGate, BeforeThereIsANetworkWholePicturesAreDrawn) {
   const at::Tensor uniform = at::tensor({0.9, 0.0, 0.3, 0.0, 0.5, 0.0, 0.3, 0.1}, at::kFloat).view({4, 2});
-  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 1), places({2, 3})));  // at least one row
-  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 3), places({2, 3})));  // the first of equals
-  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 4), places({2, 3, 6, 7})));
-  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 7), places({2, 3, 4, 5, 6, 7})));
+  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 1), gate_places({2, 3})));  // at least one row
+  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 3), gate_places({2, 3})));  // the first of equals
+  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 4), gate_places({2, 3, 6, 7})));
+  EXPECT_TRUE(at::equal(targets_of_rows(uniform, 7), gate_places({2, 3, 4, 5, 6, 7})));
   EXPECT_TRUE(at::equal(targets_of_rows(uniform, 100), at::arange(8)));
   std::vector<double> chosen(8, 0);
   for (std::uint64_t draw = 0; draw < 2000; ++draw) {

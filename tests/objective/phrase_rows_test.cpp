@@ -16,8 +16,7 @@ using PhrasePlace = std::array<std::int64_t, 4>;  ///< row, text, begin, end
 at::Tensor phrase_list(const std::vector<PhrasePlace>& places) {
   at::Tensor list = at::empty({static_cast<std::int64_t>(places.size()), 4}, at::kLong);
   for (std::size_t i = 0; i < places.size(); ++i)
-    for (std::size_t k = 0; k < 4; ++k)
-      list[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(k)] = places[i][k];
+    for (std::size_t k = 0; k < 4; ++k) list[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(k)] = places[i][k];
   return list;
 }
 

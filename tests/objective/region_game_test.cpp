@@ -209,7 +209,8 @@ TEST(RegionGame, AModelInTrainingModePlaysWithoutDropoutAndIsLeftSo) {
     EXPECT_TRUE(objective.module().training());
     EXPECT_FALSE(c10::GradMode::is_enabled());
     const auto copy = loupe_copy(config, state, model);
-    const at::Tensor inside = at::zeros({3, 16}, at::kBool);  // boxes of 0.78 of the sides: 3 x 3 cells, cut at the edges
+    const at::Tensor inside =
+        at::zeros({3, 16}, at::kBool);  // boxes of 0.78 of the sides: 3 x 3 cells, cut at the edges
     for (std::int64_t r = 0; r < 3; ++r)
       for (std::int64_t y = 0; y < 2; ++y)
         for (std::int64_t x = std::max<std::int64_t>(r - 1, 0); x <= r + 1; ++x) inside[r][4 * y + x] = true;

@@ -155,18 +155,17 @@ inline LoupeMeasured loupe_measured(LoupeObjective& objective, const std::vector
 
 /// What ranks agree on, and what they do not.
 struct LoupeRanks {
-  double loss = 0;        ///< mean over ranks
-  LoupeTerms terms;       ///< likewise
-  Gradients gradients;    ///< after averaging
-  double spread = 0;      ///< largest difference between ranks' gradients
-  at::Tensor sampled;     ///< share of the regions that were sampled, by rank
+  double loss = 0;                                  ///< mean over ranks
+  LoupeTerms terms;                                 ///< likewise
+  Gradients gradients;                              ///< after averaging
+  double spread = 0;                                ///< largest difference between ranks' gradients
+  at::Tensor sampled;                               ///< share of the regions that were sampled, by rank
   std::map<std::string, at::Tensor> before, after;  ///< rank 0's state, around the step
 };
 
 /// One step of `size` ranks of kLoupeLocal rows through the real GradientSync; prepare: changes each rank's objective.
-inline LoupeRanks loupe_ranks(
-    int size, std::int64_t micro_batch, const LoupeConfig& config,
-    const std::function<void(LoupeObjective&)>& prepare = disturb_loupe) {
+inline LoupeRanks loupe_ranks(int size, std::int64_t micro_batch, const LoupeConfig& config,
+                              const std::function<void(LoupeObjective&)>& prepare = disturb_loupe) {
   std::vector<LoupeMeasured> each(static_cast<std::size_t>(size));
   LoupeRanks result;
   run_ranks(size, [&](Collectives& comm) {

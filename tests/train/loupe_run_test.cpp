@@ -1,8 +1,10 @@
 // Whole runs of LOUPE: towers, region head, networks and the moments of their labels survive a resume to the bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
+#include <utility>
 
 #include "core/base/errors.h"
 #include "data/phrase_builder.h"
@@ -92,7 +94,8 @@ TEST(LoupeRun, LogsItsTerms) {
     if (!line.contains("loss/tsa")) continue;
     ++logged;
     const auto term = [&](const char* name) { return line.at(std::string("loss/") + name).get<double>(); };
-    for (const char* name : {"contrast", "tsa", "fsa", "unsil_tokens", "unsil_phrases"}) EXPECT_GE(term(name), 0) << name;
+    for (const char* name : {"contrast", "tsa", "fsa", "unsil_tokens", "unsil_phrases"})
+      EXPECT_GE(term(name), 0) << name;
     EXPECT_GT(term("contrast"), 0);
     EXPECT_GT(term("tsa"), 0);
     EXPECT_EQ(line.contains("loss/unsil_sigma"), line.at("step").get<std::int64_t>() > 2);  // warm-up: 2 steps
@@ -108,20 +111,18 @@ TEST(LoupeRun, LogsItsTerms) {
 
 TEST(LoupeRun, HalfPrecisionAndCheckpointedActivationsTrain) {
   const TinyRun tiny;
-  for (const char* type : {"attention", "conv", "transformer", "none"}) {
-    for (const int ranks : {1, 2}) {
-      auto config = loupe_run(tiny, std::string(type) + std::to_string(ranks));
-      auto& loupe = loupe_of(config);
-      loupe.unsil.type = type;
-      if (loupe.unsil.type == "none") loupe.phrases.targets = LoupePhrases{}.targets;
-      loupe.tokens.compute = ranks == 1 ? "run" : "bf16";
-      loupe.image_feature = ranks == 1 ? "mean" : "attention";
-      config.train.precision = "bf16";
-      config.train.micro_batch = 3;
-      config.train.activation_checkpointing = true;
-      EXPECT_EQ(TinyRun::train(config, ranks), ExitCode::kDone);
-      EXPECT_EQ(tiny.lines(config.run.name, "steps.jsonl").size(), 10U);
-    }
+  for (const auto& [type, ranks] : {std::pair{"attention", 2}, {"conv", 1}, {"transformer", 1}, {"none", 2}}) {
+    auto config = loupe_run(tiny, type);
+    auto& loupe = loupe_of(config);
+    loupe.unsil.type = type;
+    if (loupe.unsil.type == "none") loupe.phrases.targets = LoupePhrases{}.targets;
+    loupe.tokens.compute = ranks == 1 ? "run" : "bf16";
+    loupe.image_feature = ranks == 1 ? "mean" : "attention";
+    config.train.precision = "bf16";
+    config.train.micro_batch = 3;
+    config.train.activation_checkpointing = true;
+    EXPECT_EQ(TinyRun::train(config, ranks), ExitCode::kDone);
+    EXPECT_EQ(tiny.lines(config.run.name, "steps.jsonl").size(), 10U);
   }
 }
 
@@ -155,17 +156,17 @@ TEST(LoupeRun, LosingAnyWeightOrMomentIsSeen) {
   auto config = loupe_run(tiny, "lost");
   config.schedule.total = steps(5);
   config.log.tensorboard = false;
-  const std::set<std::string> trainers = {"eval.best_of", "guard.skipped_in_a_row"};  // run_test.cpp loses these
   std::set<std::string> moments;
   int tried = 0;
   const auto not_seen = losses_not_seen(tiny, config, [&](const std::string& name) {
+    const bool ours = name.starts_with("region_") || name.starts_with("unsil.") || name == "temperature";
     if (name.ends_with(".moments")) moments.insert(name);
-    tried += trainers.contains(name) ? 0 : 1;
-    return !trainers.contains(name);
+    tried += ours ? 1 : 0;
+    return ours;
   });
   EXPECT_EQ(not_seen, std::vector<std::string>{});
   EXPECT_EQ(moments, (std::set<std::string>{"unsil.phrases.moments", "unsil.tokens.moments"}));
-  EXPECT_GT(tried, 200);
+  EXPECT_GT(tried, 40);
 }
 
 TEST(LoupeRun, CaptionsWithoutAFileOfPhrasesAreRefused) {
