@@ -5,6 +5,8 @@
 #include "apps/bench_checkpoint.h"
 #include "apps/bench_compute.h"
 #include "apps/bench_index.h"
+#include "apps/bench_interactions.h"
+#include "apps/checkpoint_model.h"
 #include "apps/commands.h"
 #include "apps/machine.h"
 #include "apps/result.h"
@@ -123,9 +125,36 @@ ExitCode index_command(const BenchArguments& arguments) {
   return ExitCode::kDone;
 }
 
+/// Its model and corpora are a checkpoint's.
+ExitCode interactions_command(const BenchArguments& arguments) {
+  if (arguments.checkpoint.empty())
+    throw ConfigError("bench interactions: --checkpoint is required; name a checkpoint or run directory");
+  if (arguments.batch > 0 || arguments.image_size > 0 || !arguments.inputs.empty() || arguments.records > 0) {
+    throw ConfigError(
+        "bench interactions: takes only --checkpoint, --pictures, --coalitions, --seconds, --threads, --set and "
+        "--format");
+  }
+  check_measuring_set(arguments.set, "bench interactions");
+  auto measured = arguments.config.empty() ? saved_config(arguments.checkpoint, arguments.set)
+                                           : load_train_config(arguments.config, arguments.set);
+  if (arguments.threads > 0) measured.train.threads = arguments.threads;
+  Launch launch({.device = measured.train.device, .timeout_s = measured.train.timeout_s});
+  start_log(launch.place().rank, launch.place().size);
+  if (launch.place().size > 1) throw ConfigError("bench interactions measures one process; start it without mpirun");
+  log_warnings(prepare_computation(measured.train, launch.place(), launch.comm()));
+  Json result = {{"device", launch.place().device}, {"threads", tensor_threads()}};
+  result.update(bench_interactions(measured, arguments, launch));
+  print_result(result, arguments.format);
+  return ExitCode::kDone;
+}
+
 }  // namespace
 
 ExitCode run_command(const BenchArguments& arguments) {
+  if (arguments.what == "interactions") return interactions_command(arguments);
+  if (!arguments.checkpoint.empty() || arguments.pictures > 0 || arguments.coalitions > 0)
+    throw ConfigError("bench " + arguments.what +
+                      ": --checkpoint, --pictures and --coalitions are for bench interactions");
   if (arguments.what == "index") return index_command(arguments);
   if (arguments.records > 0) throw ConfigError("bench " + arguments.what + ": --records is for bench index");
   const auto config = bench_config(arguments);

@@ -65,6 +65,18 @@ TrainConfig saved_config(const fs::path& path, const std::vector<std::string>& c
   return load_train_config(file, changes);
 }
 
+void check_measuring_set(const std::vector<std::string>& settings, const std::string& who) {
+  for (const auto& setting : settings) {
+    const auto key = setting.substr(0, setting.find_first_of("=."));
+    const auto whole = setting.substr(0, setting.find('='));
+    const bool means = whole == "train.device" || whole == "train.threads" || whole == "train.timeout_s";
+    if (key == "eval" || key == "data" || means) continue;
+    throw ConfigError(who + " --set " + setting +
+                      ": changes nothing here, the model is the checkpoint's; settable are " +
+                      "eval..., data..., train.device, train.threads and train.timeout_s");
+  }
+}
+
 void check_classes(const ChosenCheckpoint& checkpoint, const std::vector<std::string>& class_names) {
   if (class_names_hash(class_names) == checkpoint.manifest.class_names_xxh64) return;
   throw CheckpointError(checkpoint.folder.string() + ": the training corpora name other classes now (" +

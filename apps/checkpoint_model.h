@@ -23,6 +23,10 @@ ChosenCheckpoint choose_checkpoint(const std::filesystem::path& path);
 /// when there is none.
 TrainConfig saved_config(const std::filesystem::path& path, const std::vector<std::string>& changes = {});
 
+/// Throws ConfigError for a --set of anything but `eval`, `data` and the means of computing: the model is the
+/// checkpoint's, so `who` (the command) may be told what to measure on and by which means, nothing of the model itself.
+void check_measuring_set(const std::vector<std::string>& settings, const std::string& who);
+
 struct CheckpointModel {
   CorpusFacts facts;  ///< labels only where `with_labels`
   std::unique_ptr<Objective> objective;

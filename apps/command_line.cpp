@@ -52,11 +52,38 @@ void declare_train(CLI::App& app, TrainArguments& a) {
   train->add_flag("--print-config", a.print_config, "prints the resolved configuration and ends");
 }
 
+/// Options of `eval explain`.
+void declare_explain(CLI::App& eval, ExplainArguments& a) {
+  eval.add_option("--record", a.record, "explain: which record of the corpus")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->option_text("N");
+  eval.add_option("--corpus-entry", a.corpus_entry,
+                  "explain: eval entry or training corpus of the record; default: the first with captions")
+      ->option_text("NAME");
+  eval.add_option("--image", a.image, "explain: a picture's file instead of a record")
+      ->check(CLI::ExistingFile.description(""))
+      ->option_text("FILE");
+  eval.add_option("--caption", a.caption, "explain: instead of the record's first caption")->option_text("TEXT");
+  eval.add_option("--phrase", a.phrases,
+                  "explain: bytes of a phrase in --caption; may be repeated; default: the noun phrases found in it")
+      ->option_text("BEGIN:END")
+      ->allow_extra_args(false);
+  eval.add_option("--coalitions", a.coalitions, "explain: coalitions of cells that a region is judged by; default: 64")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("N");
+  eval.add_option("--out", a.out, "explain: the page to write")->option_text("FILE");
+}
+
 void declare_eval(CLI::App& app, EvalArguments& a) {
   auto* eval = app.add_subcommand("eval", "Measures a checkpoint on held-out data. Works under mpirun -np N");
-  eval->add_option("WHAT", a.what, "zero-shot, retrieval, classify, knn, linear-probe or all")
+  eval->add_option(
+          "WHAT", a.what,
+          "zero-shot, retrieval, classify, knn, linear-probe, grounding, detection or all; explain: one picture "
+          "and its caption as a page")
       ->required()
-      ->check(CLI::IsMember({"zero-shot", "retrieval", "classify", "knn", "linear-probe", "all"}).description(""))
+      ->check(CLI::IsMember({"zero-shot", "retrieval", "classify", "knn", "linear-probe", "grounding", "detection",
+                             "all", "explain"})
+                  .description(""))
       ->option_text(" ");
   eval->add_option("CONFIG", a.config, "YAML file whose eval entries are used; default: those of the run")
       ->option_text(" ");
@@ -71,6 +98,7 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
   eval->add_option("--batch", a.batch, "rows of one forward")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");
+  declare_explain(*eval, a.explain);
   add_format(*eval, a.format);
 }
 
@@ -185,16 +213,23 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
           "WHAT", a.what,
           "loader: read, decode, augment, tokenise; index: start, memory and seeks with a made-up index; loss: the "
           "objective's loss alone; step: whole steps on made-up pictures; checkpoint: what saving holds up; attention: "
-          "both kernels, and what the rule takes")
+          "both kernels, and what the rule takes; interactions: samplers and network of a checkpoint that learnt from "
+          "games")
       ->required()
-      ->check(CLI::IsMember({"loader", "index", "loss", "step", "checkpoint", "attention"}).description(""))
+      ->check(
+          CLI::IsMember({"loader", "index", "loss", "step", "checkpoint", "attention", "interactions"}).description(""))
       ->option_text(" ");
-  bench->add_option("CONFIG", a.config, "YAML file of a run; default: configs/quickstart.yaml")->option_text(" ");
+  bench
+      ->add_option("CONFIG", a.config,
+                   "YAML file of a run; default: configs/quickstart.yaml, for interactions that of the checkpoint")
+      ->option_text(" ");
   add_set(*bench, a.set);
   bench->add_option("--seconds", a.seconds, "how long to measure")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
-  bench->add_option("--threads", a.threads, "loader: decode threads; loss, step: threads of tensor operations")
+  bench
+      ->add_option("--threads", a.threads,
+                   "loader: decode threads; loss, step, interactions: threads of tensor operations")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");
   bench->add_option("--batch", a.batch, "rows of a batch")
@@ -209,6 +244,9 @@ void declare_bench(CLI::App& app, BenchArguments& a) {
                    "(docs/performance.md)")
       ->check(CLI::ExistingFile.description(""))
       ->option_text("FILE");
+  bench->add_option("--checkpoint", a.checkpoint, "interactions: a checkpoint, or a run directory")->option_text("DIR");
+  add_count(*bench, "--pictures", a.pictures, "interactions: how many at most; default: 4");
+  add_count(*bench, "--coalitions", a.coalitions, "interactions: of the reference; default: 500");
   bench->add_option("--image-size", a.image_size, "loader: side of the pictures")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("N");

@@ -26,14 +26,26 @@ struct TrainArguments {
   bool dry_run = false, print_config = false;
 };
 
+/// What `eval explain` looks at.
+struct ExplainArguments {
+  std::optional<std::int64_t> record;  ///< of the corpus
+  std::string corpus_entry;            ///< eval entry or training corpus; empty: the first with captions
+  std::string image;                   ///< a picture's file, instead of a record
+  std::string caption;                 ///< empty: the record's first
+  std::vector<std::string> phrases;    ///< "BEGIN:END", bytes of the caption; empty: those found in it
+  std::int64_t coalitions = 0;         ///< 0: 64
+  std::string out;                     ///< the page
+};
+
 struct EvalArguments {
-  std::string what;        ///< zero-shot | retrieval | classify | knn | linear-probe | all
+  std::string what;  ///< zero-shot | retrieval | classify | knn | linear-probe | grounding | detection | all | explain
   std::string checkpoint;  ///< a checkpoint, or a run directory: its newest valid one
   std::string config;      ///< whose eval entries to use; empty: the checkpoint's own
   std::vector<std::string> set;
   std::string device;         ///< empty: as the configuration says
   std::int64_t batch = 0;     ///< rows of one forward; 0: 64
   bool last_weights = false;  ///< not their average, which a run with train.ema has
+  ExplainArguments explain;
   Format format = Format::kTable;
 };
 
@@ -70,7 +82,7 @@ struct DataArguments {
 };
 
 struct BenchArguments {
-  std::string what;    ///< loader | index | loss | step | checkpoint | attention
+  std::string what;    ///< loader | index | loss | step | checkpoint | attention | interactions
   std::string config;  ///< empty: configs/quickstart.yaml
   std::vector<std::string> set;
   double seconds = 0;           ///< of measurement; 0: five
@@ -79,6 +91,9 @@ struct BenchArguments {
   std::int64_t image_size = 0;  ///< loader: 0: as the configuration says
   std::int64_t records = 0;     ///< index: 0: a million
   std::string inputs;           ///< loss, step: a safetensors file; empty: made up
+  std::string checkpoint;       ///< interactions: a checkpoint or run directory
+  std::int64_t pictures = 0;    ///< interactions: 0: four
+  std::int64_t coalitions = 0;  ///< interactions: of the reference; 0: 500
   double measured_s() const { return seconds > 0 ? seconds : 5; }
   Format format = Format::kTable;
 };

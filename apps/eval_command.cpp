@@ -6,6 +6,7 @@
 
 #include "apps/checkpoint_model.h"
 #include "apps/commands.h"
+#include "apps/eval_explain.h"
 #include "apps/result.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
@@ -29,18 +30,6 @@ std::string evaluator_tag(std::string what) {
 
 std::string tag_of(const auto& section) {
   return std::visit([](const auto& c) { return std::string(c.kTag); }, section);
-}
-
-/// The model is the checkpoint's: --set may change what it is measured on and by which means, nothing of itself.
-void check_set(const std::vector<std::string>& settings) {
-  for (const auto& setting : settings) {
-    const auto key = setting.substr(0, setting.find_first_of("=."));
-    const auto whole = setting.substr(0, setting.find('='));
-    const bool means = whole == "train.device" || whole == "train.threads" || whole == "train.timeout_s";
-    if (key == "eval" || key == "data" || means) continue;
-    throw ConfigError("eval --set " + setting + ": changes nothing here, the model is the checkpoint's; settable are " +
-                      "eval..., data..., train.device, train.threads and train.timeout_s");
-  }
 }
 
 /// The entries of `config.eval` that `what` asks for. Throws ConfigError when there is none.
@@ -84,10 +73,12 @@ Json to_json(const std::vector<Metric>& metrics) {
 }  // namespace
 
 ExitCode run_command(const EvalArguments& arguments) {
-  check_set(arguments.set);
+  check_explain_options(arguments);
+  check_measuring_set(arguments.set, "eval");
   auto measured = arguments.config.empty() ? saved_config(arguments.checkpoint, arguments.set)
                                            : load_train_config(arguments.config, arguments.set);
   if (!arguments.device.empty()) measured.train.device = arguments.device;
+  if (arguments.what == "explain") return eval_explain(arguments, measured);
   const auto entries = chosen_entries(measured, arguments);
 
   Launch launch({.device = measured.train.device, .timeout_s = measured.train.timeout_s});

@@ -295,6 +295,7 @@ Encoders LoupeObjective::encoders() {
       const Chosen chosen = chosen_regions(states(images).cell_nkd);
       return RegionProposals{chosen.boxes.box_nk4, chosen.boxes.confidence_logit_nk.sigmoid(), chosen.embedding_nmd};
     };
+    encoders.explain = [this](const PictureAndCaption& pair) { return explained(pair); };
   }
   encoders.scale = model_.temperature().detach().reciprocal();
   return encoders;

@@ -67,6 +67,8 @@ class LoupeObjective : public Objective {
   at::Tensor cell_embeddings(const at::Tensor& states) const;
   Chosen chosen_regions(const at::Tensor& cell_nkd) const;
   at::Tensor phrase_embeddings(const Rows& rows, const at::Tensor& text_nld) const;
+  /// Of Encoders::explain; needs a region head.
+  PairGames explained(const PictureAndCaption& pair);
 
   /// Adds the contrast and differentiates it at the embeddings and at the temperature, whose gradient is returned.
   at::Tensor add_contrast(const at::Tensor& image_bd, const at::Tensor& text_bd, StepScope& scope, LossSum& sum);

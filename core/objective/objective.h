@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/module/module.h"
+#include "core/objective/pair_games.h"
 #include "core/objective/step_scope.h"
 #include "core/types/batch.h"
 #include "distributed/gradient_sync.h"
@@ -49,6 +50,8 @@ struct Encoders {
   /// objective aligns pictures as a whole only.
   std::function<at::Tensor(const at::Tensor& images)> patches = {};
   std::function<RegionProposals(const at::Tensor& images)> regions = {};  ///< empty without a region head
+  /// One picture and caption as games of their parts; empty if the objective learns from none.
+  std::function<PairGames(const PictureAndCaption& pair)> explain = {};
 };
 
 class Objective {
