@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -73,7 +74,7 @@ Estimates estimated(const RegionSamples& samples) {
   return {pair.mean(1), pair.std(1, /*unbiased=*/true) / std::sqrt(static_cast<double>(pairs)), samples.image_forwards};
 }
 
-std::vector<std::vector<double>> rows_of(const at::Tensor& matrix) {
+std::vector<std::vector<double>> number_rows(const at::Tensor& matrix) {
   const at::Tensor wide = matrix.to(at::kCPU, at::kDouble).contiguous();
   std::vector<std::vector<double>> rows;
   for (std::int64_t i = 0; i < wide.size(0); ++i) {
@@ -148,7 +149,7 @@ Json region_rows(const std::vector<ExplainedRegion>& regions) {
   return rows;
 }
 
-Json phrase_rows_of(const CaptionedPicture& picture, std::size_t count) {
+Json phrase_rows(const CaptionedPicture& picture, std::size_t count) {
   Json rows = Json::array();
   for (std::size_t i = 0; i < count; ++i) {
     const auto& span = picture.phrases[i];
@@ -170,9 +171,11 @@ Json pair_rows(const ExplainPage& page) {
   return rows;
 }
 
-std::string phrase_note(const CaptionedPicture& picture, std::size_t playing) {
+std::string note_on_phrases(const CaptionedPicture& picture, std::size_t playing) {
   if (picture.phrases.empty()) return "The caption has no phrases (" + picture.phrases_from + ").";
   std::string note = "Phrases: " + picture.phrases_from + ".";
+  if (playing == 1)
+    note += " Every region points to the only one, whatever it shows: training leaves such captions out.";
   if (playing < picture.phrases.size())
     note += " The first " + std::to_string(playing) + " of " + std::to_string(picture.phrases.size()) +
             " play, as in training.";
@@ -230,11 +233,11 @@ ExitCode eval_explain(const EvalArguments& arguments, const TrainConfig& measure
   page.png = png_of(picture.pair.images[0]);
   page.caption = picture.caption;
   for (std::size_t i = 0; i < playing; ++i) page.phrases.push_back({picture.phrases[i].begin, picture.phrases[i].end});
-  page.phrase_note = phrase_note(picture, playing);
+  page.phrase_note = note_on_phrases(picture, playing);
   page.regions = regions_of(games, estimates);
-  page.similarity_MP = rows_of(games.cosine_MP);
-  page.interaction_MP = rows_of(exact_interactions(games));
-  page.cell_similarity_Tk = rows_of(games.cell_cosine_Tk);
+  page.similarity_MP = number_rows(games.cosine_MP);
+  page.interaction_MP = number_rows(exact_interactions(games));
+  page.cell_similarity_Tk = number_rows(games.cell_cosine_Tk);
 
   Json result = {{"checkpoint", loaded.checkpoint.folder.string()},
                  {"run", loaded.trained.run.name},
@@ -250,11 +253,14 @@ ExitCode eval_explain(const EvalArguments& arguments, const TrainConfig& measure
                  {"image_forwards", estimates.forwards},
                  {"phrase_temperature", games.phrase_game.temperature},
                  {"absent_phrases", games.phrase_game.absent == AbsentPlayers::kFixed ? "fixed" : "renormalised"}};
-  for (const auto& [key, value] : result.items())
-    page.settings.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+  for (const auto& [key, value] : result.items()) {
+    std::string name = key;
+    std::replace(name.begin(), name.end(), '_', ' ');
+    page.settings.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  }
   write_file_atomically(a.out, explain_page(page));
   result["page"] = a.out;
-  result["phrases"] = phrase_rows_of(picture, playing);
+  result["phrases"] = phrase_rows(picture, playing);
   result["regions"] = region_rows(page.regions);
   result["pairs"] = pair_rows(page);
   if (arguments.format == Format::kJson) result["cells"] = page.cell_similarity_Tk;  // hundreds of numbers

@@ -46,11 +46,14 @@ sup { font-size: .65em; margin-left: .15em; }
 .columns > * { max-width: 100%; overflow-x: auto; }
 .picture { flex: 0 1 25rem; margin: 0; }
 svg { display: block; height: auto; max-width: 100%; }
+td svg { max-width: none; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { border-bottom: 1px solid var(--line); font-weight: normal; padding: .25rem .6rem .25rem 0; text-align: left; }
+td, th { border-bottom: 1px solid var(--line); font-weight: normal; padding: .25rem .6rem .25rem 0;
+  text-align: left; }
 th { color: var(--quiet); font-size: 13px; vertical-align: bottom; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-.matrix td { border: 2px solid var(--ground); font-size: 14px; min-width: 3.4rem; padding: .35rem .5rem; text-align: right; }
+.matrix td { border: 2px solid var(--ground); font-size: 14px; min-width: 3.4rem; padding: .35rem .5rem;
+  text-align: right; }
 .matrix td:first-child { border-color: transparent; min-width: 0; text-align: left; }
 .matrix th { max-width: 5.5rem; overflow-wrap: anywhere; padding: 0 .5rem .3rem; text-align: right; }
 .plus { background: rgb(var(--plus) / var(--a)); }
@@ -296,8 +299,8 @@ std::string map_html(const std::vector<double>& value_k, const std::string& word
            plain(0.85 * opacity(std::fabs(value_k[k] - mean), furthest)) + "\"><title>" + decimals(value_k[k], 3) +
            "</title></rect>\n";
   }
-  return out + "</svg>\n<figcaption>" + words + "<br/>" + decimals(*low, 3) + " to " + decimals(*high, 3) + ", mean " +
-         decimals(mean, 3) + "</figcaption></figure>\n";
+  return out + "</svg>\n<figcaption>" + words + "<br/>" + decimals(*low, 3) + " to " + decimals(*high, 3) +
+         "<br/>mean " + decimals(mean, 3) + "</figcaption></figure>\n";
 }
 
 std::string maps_html(const ExplainPage& page) {
@@ -322,9 +325,10 @@ standard error of the sampler, at most: its coalitions are spread more evenly th
 constexpr const char* kAboutNetwork = R"(
 The circle is what the network guesses instead of sampling; its uncertainty is how often training asks the sampler.)";
 constexpr const char* kAboutPairs = R"(<h2>Regions and phrases</h2>
-<p>Similarity is the cosine of a region and a phrase. Interaction is how much more the two are worth together than apart,
-averaged over which other regions and phrases are there (equation 10, exactly); a set of regions and phrases is worth how
-surely each one in it points to one of the others. Blue: each is worth more where the other is there; orange: less.</p>
+<p>Similarity is the cosine of a region and a phrase. Interaction is how much more the two are worth together than
+apart, averaged over which other regions and phrases are there (equation 10, exactly); a set of regions and phrases is
+worth how surely each one in it points to one of the others. Blue: each is worth more where the other is there; orange:
+less.</p>
 )";
 constexpr const char* kAboutCells = R"(<h2>Cells</h2>
 <p>Cosine of each cell with a text, without any region. Colour is the distance from the map's own mean: blue above it,
