@@ -8,31 +8,31 @@ namespace triptych {
 
 /// What a draw is for; part of every key. Numbers are stable: they decide the bits of existing runs.
 enum class Purpose : std::uint64_t {
-  kInit = 1,           ///< initial parameters
-  kShuffle = 2,        ///< order of records
-  kMixture = 3,        ///< order of corpora
-  kCrop = 4,           ///< geometry of a view: crop, flip
-  kCaption = 5,        ///< which caption of a record
-  kPrompt = 6,         ///< which prompt, which name of a class
-  kReplacement = 7,    ///< which record replaces a bad one
-  kDropout = 8,        ///< masks of dropout
-  kDropPath = 9,       ///< gates of residual branches
-  kErasing = 10,       ///< random erasing
-  kMask = 11,          ///< masked tokens
-  kNegative = 12,      ///< sampled negatives
-  kCoalition = 13,     ///< Shapley coalitions
-  kQueue = 14,         ///< initial rows of a queue
-  kFusion = 15,        ///< dropout of the fusion encoder on pairs
-  kWords = 16,         ///< dropout of a student that guesses masked words
-  kTeacher = 17,       ///< dropout of momentum encoders
-  kTeacherWords = 18,  ///< the same on masked words
-  kGate = 19,          ///< network or sampler, for a Shapley interaction
-  kColor = 20,         ///< colours of a view: jitter, grey, blur
-  kOperation = 21,     ///< RandAugment
-  kMix = 22,           ///< mixup and cutmix
-  kPairGate = 23,      ///< network or exact value, for a pair of region and phrase
-  kPairCoalition = 24, ///< Shapley coalitions of regions and phrases
-  kTest = 1000,        ///< data made by tests and benchmarks
+  kInit = 1,            ///< initial parameters
+  kShuffle = 2,         ///< order of records
+  kMixture = 3,         ///< order of corpora
+  kCrop = 4,            ///< geometry of a view: crop, flip
+  kCaption = 5,         ///< which caption of a record
+  kPrompt = 6,          ///< which prompt, which name of a class
+  kReplacement = 7,     ///< which record replaces a bad one
+  kDropout = 8,         ///< masks of dropout
+  kDropPath = 9,        ///< gates of residual branches
+  kErasing = 10,        ///< random erasing
+  kMask = 11,           ///< masked tokens
+  kNegative = 12,       ///< sampled negatives
+  kCoalition = 13,      ///< Shapley coalitions
+  kQueue = 14,          ///< initial rows of a queue
+  kFusion = 15,         ///< dropout of the fusion encoder on pairs
+  kWords = 16,          ///< dropout of a student that guesses masked words
+  kTeacher = 17,        ///< dropout of momentum encoders
+  kTeacherWords = 18,   ///< the same on masked words
+  kGate = 19,           ///< network or sampler, for a Shapley interaction
+  kColor = 20,          ///< colours of a view: jitter, grey, blur
+  kOperation = 21,      ///< RandAugment
+  kMix = 22,            ///< mixup and cutmix
+  kPairGate = 23,       ///< network or exact value, for a pair of region and phrase
+  kPairCoalition = 24,  ///< Shapley coalitions of regions and phrases
+  kTest = 1000,         ///< data made by tests and benchmarks
 };
 
 /// Mixes words into 64 well-spread bits; the same on every machine. Order matters.

@@ -19,7 +19,7 @@ struct LoupeShape {
   double temperature = 0.07;
   bool learn_temperature = true, attention_pool = false;
   std::int64_t region_hidden = 0;  ///< of the region head; 0: there is none
-  double least_region = 0;  ///< side of its boxes
+  double least_region = 0;         ///< side of its boxes
   bool pooled_confidence = true;
   std::string network = {};  ///< a form of unsil_forms(); what plays in each game follows. Nothing: no network there
   std::optional<UnsilShape> tokens = {}, phrases = {};

@@ -92,7 +92,7 @@ class SwinTransformer : public ImageTower {
   Stage make_stage(const SwinConfig& config, std::size_t index, const Initializer& init);
 
   std::int64_t image_size_, width_, grid_;  ///< width and grid: of the last stage
-  at::Tensor patch_weight_, patch_bias_;  ///< [width, 3, patch, patch], [width]
+  at::Tensor patch_weight_, patch_bias_;    ///< [width, 3, patch, patch], [width]
   LayerNorm patch_norm_;
   std::vector<Stage> stages_;
   LayerNorm norm_;

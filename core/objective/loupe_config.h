@@ -19,7 +19,8 @@ struct LoupeRegions {
           at_least(1));
     field("hidden", c.hidden, "channels of the head's hidden layer (paper: silent)", at_least(1));
     field("least", c.least,
-          "least width and height of a box, as shares of the picture's: one of a single cell is worth nothing in the game "
+          "least width and height of a box, as shares of the picture's: one of a single cell is worth nothing in the "
+          "game "
           "of cells, and would stay so (paper: silent)",
           between(0, 0.9));
     field("confidence", c.confidence,
@@ -30,8 +31,8 @@ struct LoupeRegions {
           "how cells count in a region's mean: soft at the box's edge, so that its size gets a gradient, or hard. "
           "Paper: silent",
           one_of({"soft", "hard"}));
-    field("sharpness", c.sharpness, "of the soft edge; 1: membership falls from .88 to .12 within one cell (paper: silent)",
-          positive());
+    field("sharpness", c.sharpness,
+          "of the soft edge; 1: membership falls from .88 to .12 within one cell (paper: silent)", positive());
   }
 };
 
@@ -54,8 +55,9 @@ struct LoupeTokens {
           "cells of a region whose single values are computed a coalition, drawn anew for each and scaled up, which "
           "leaves the mean as it is; 0: all, as equation 7",
           at_least(0));
-    field("targets", c.targets, "most regions of a micro-batch that the sampler values; the others are the network's, "
-                                "or have no label (paper: all)",
+    field("targets", c.targets,
+          "most regions of a micro-batch that the sampler values; the others are the network's, "
+          "or have no label (paper: all)",
           at_least(1));
     field("most_enumerated", c.most_enumerated,
           "captions with at most so many coalitions of words have them all encoded, once for all regions", at_least(1));
@@ -77,8 +79,8 @@ struct LoupePhrases {
   static void fields(Self& c, Visit&& field) {
     field("weight", c.weight, "of the loss L_FSA (paper: 1); 0: the level is left out", at_least(0));
     field("most", c.most, "phrases of a caption that play, the first ones (paper: silent)", between(2, 16));
-    field("temperature", c.temperature, "divides similarities of regions and phrases before their softmax (paper: none)",
-          positive());
+    field("temperature", c.temperature,
+          "divides similarities of regions and phrases before their softmax (paper: none)", positive());
     field("convention", c.convention,
           "absent players: dropped after a softmax over all (fixed), or before it (renormalised). Paper: silent",
           one_of({"fixed", "renormalised"}));
@@ -86,10 +88,11 @@ struct LoupePhrases {
     field("samples", c.samples, "coalitions of a pair, for value: sampled (paper: 500 in its analysis)", at_least(1));
     field("targets", c.targets, "with unsil.level both: most pairs of a micro-batch that teach the network",
           at_least(1));
-    field("directions", c.directions,
-          "the softmax of equation 11: over phrases for each region (rows), or also over regions for each phrase (both). "
-          "Paper: \"similarly\"",
-          one_of({"both", "rows"}));
+    field(
+        "directions", c.directions,
+        "the softmax of equation 11: over phrases for each region (rows), or also over regions for each phrase (both). "
+        "Paper: \"similarly\"",
+        one_of({"both", "rows"}));
     field("label", c.label, "interactions to targets in [0, 1] (paper: normalised, silent how)",
           one_of({"positive_min_max", "sigmoid", "softmax"}));
   }
@@ -158,7 +161,8 @@ struct LoupeConfig {
       throw FieldError("unsil.level", "both needs phrases.weight above 0; use level: tokens");
     if (tokens.weight > 0 && unsil.type == "none" && tokens.targets < regions.count)
       throw FieldError("tokens.targets", std::to_string(tokens.targets) + " is less than regions.count " +
-                                             std::to_string(regions.count) + ": a picture's regions get labels together");
+                                             std::to_string(regions.count) +
+                                             ": a picture's regions get labels together");
     if (tokens.targets < regions.count && tokens.weight > 0 && unsil.warmup > 0)
       throw FieldError("tokens.targets", std::to_string(tokens.targets) + " is less than regions.count " +
                                              std::to_string(regions.count) +

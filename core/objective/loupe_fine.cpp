@@ -149,7 +149,8 @@ void LoupeObjective::add_tokens(const Rows& rows, const Encoded& states, const C
       const UnsilOutput guess =
           network->forward(region_inputs(rows, states, chosen, at::arange(n * m, rows.tokens.options())));
       value_nm = token_level_.moments.raw(guess.value_t).to(wide.dtype()).view({n, m});
-      targets = gated_targets(guess.sigma_t.to(at::kCPU, at::kFloat).view({n, m}), uniform_nm, {}, config_.tokens.targets);
+      targets =
+          gated_targets(guess.sigma_t.to(at::kCPU, at::kFloat).view({n, m}), uniform_nm, {}, config_.tokens.targets);
       sum.note("unsil_sigma", guess.sigma_t.mean() * share);
     } else {
       targets = targets_of_rows(uniform_nm, config_.tokens.targets);
@@ -164,7 +165,8 @@ void LoupeObjective::add_tokens(const Rows& rows, const Encoded& states, const C
   const CountedLoss loss = token_alignment_loss(
       chosen.boxes.confidence_logit_nk, normalised_regions(value_nm, label_form(config_.tokens.label)), valid_n);
   sum.add("tsa", global_mean(loss.sum, loss.count, scope.comm(), mean_over(config_)), config_.tokens.weight, share);
-  sum.note("sampled_regions", at::scalar_tensor(static_cast<double>(targets.size(0)) / static_cast<double>(n * m) * share));
+  sum.note("sampled_regions",
+           at::scalar_tensor(static_cast<double>(targets.size(0)) / static_cast<double>(n * m) * share));
   if (network == nullptr) return;
   teach(*network, "unsil_tokens", region_inputs(rows, states, chosen, on_device),
         value_nm.flatten().index_select(0, on_device), token_level_, share, scope, sum);
@@ -210,8 +212,11 @@ void LoupeObjective::add_phrases(const Rows& rows, const Encoded& states, const 
     value_nmp = phrase_interactions(alike_nmp.detach().cpu(), count_n * plays_n, rows.batch.first_position, scope);
     if (network != nullptr) {
       const at::Tensor may_teach = valid_np.unsqueeze(1).expand({n, m, p});
-      const at::Tensor uniform = row_draws(scope, Purpose::kPairGate, rows.batch.first_position, n,
-                                           m * config_.phrases.most).view({n, m, -1}).narrow(2, 0, p).contiguous();
+      const at::Tensor uniform =
+          row_draws(scope, Purpose::kPairGate, rows.batch.first_position, n, m * config_.phrases.most)
+              .view({n, m, -1})
+              .narrow(2, 0, p)
+              .contiguous();
       at::Tensor sigma = at::ones({n, m, p}, at::kFloat);
       const bool trusted = scope.clock().step >= config_.unsil.warmup;
       if (trusted) {

@@ -46,8 +46,7 @@ SampledInteractions sample_interactions(const LoupeModel& model, const LoupeConf
     return unit_rows(model.text().project(states.select(1, 0)), type);
   };
   const LoupeTokens& form = config.tokens;
-  const auto coalitions =
-      draw_coalitions(sampler_of(form.sampler), form.coalitions, game.region_rk.size(1), draws);
+  const auto coalitions = draw_coalitions(sampler_of(form.sampler), form.coalitions, game.region_rk.size(1), draws);
   const at::Tensor text_Kd = expected_embeddings(text, word_places.size(0), coalitions.share_K, form.most_enumerated,
                                                  form.text_samples, draws);
   const auto samples =

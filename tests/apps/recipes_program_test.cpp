@@ -40,9 +40,9 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
   const auto phrases = run_shell("triptych data phrases " + source_path("configs/loupe/published.yaml") +
                                  " --set 'data.corpora=[" + phrased + "]'");
   EXPECT_EQ(phrases.code, 0) << phrases.err;
-  const auto loupe = run_shell("triptych train " + source_path("configs/loupe/published.yaml") +
-                               " --dry-run --set 'data.corpora=[" + phrased +
-                               "]' --set train.device=cpu --set train.global_batch=12");
+  const auto loupe =
+      run_shell("triptych train " + source_path("configs/loupe/published.yaml") + " --dry-run --set 'data.corpora=[" +
+                phrased + "]' --set train.device=cpu --set train.global_batch=12");
   EXPECT_EQ(loupe.code, 0) << loupe.err;
   EXPECT_THAT(loupe.out, HasSubstr("objective             loupe"));
 }

@@ -30,7 +30,7 @@ TEST(Presets, HaveTheKnownNumbersOfParameters) {
   const std::vector<std::pair<std::string, double>> known = {
       {"vit_b32", 151.28},     {"vit_b16", 149.62},      {"vit_l14", 427.62},      {"vit_h14", 986.11},
       {"unicl_swin_t", 91.34}, {"unicl_swin_s", 112.66}, {"unicl_swin_b", 150.70}, {"unicl_swin_l", 259.21},
-      {"rn50", 100.68},        {"rn101", 119.67},        {"vit_b16_bert", 195.08},  {"loupe_swin_l", 224.55}};
+      {"rn50", 100.68},        {"rn101", 119.67},        {"vit_b16_bert", 195.08}, {"loupe_swin_l", 224.55}};
   for (const auto& [name, millions] : known) {
     const DualEncoder model(preset(name), Initializer(1, "", at::kMeta));
     EXPECT_NEAR(static_cast<double>(model.parameter_count()) / 1e6, millions, 0.01) << name;
