@@ -158,7 +158,7 @@ constexpr Broken kBroken[] = {
     {"loupe_idle_key", "objective: {name: loupe, phrases: {samples: @100}}\n", "objective.phrases.samples: means nothing with value: exact; remove it"},
     {"loupe_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: loupe}\neval: []\n", "model.text.type: objective.name: loupe needs a bert text tower; use type: bert"},
     {"loupe_without_phrases", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {text: {type: bert, context: 8, width: 16, depth: 1, heads: 2}}\nobjective: {name: loupe, regions: {count: 1}}\neval: []\n", "phrases"},
-    {"grounding_without_boxes", "eval: [{name: grounding, @corpus: {TEXTS}}]\n", "eval.0.boxes: is not given; grounding needs a file of boxes"},
+    {"grounding_without_boxes", "eval: [@{name: grounding, corpus: {TEXTS}}]\n", "eval.0.boxes: is not given; grounding needs a file of boxes"},
     {"rerank_without_fusion", "data: {corpora: [{name: a, TEXTS}]}\neval: [{name: retrieval, rerank: 8, corpus: {name: b, TEXTS}}]\n", "needs a fusion encoder"},
     {"loss_scale_without_fp16", "train: {init_loss_scale: @1024}\n", "train.init_loss_scale: only precision: fp16 has a loss scale; remove it"},
     {"length_groups_without_trim", "model: {text: {trim: false, length_groups: @16}}\n", "model.text.length_groups: has no meaning with trim: false"},
