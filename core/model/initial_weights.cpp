@@ -26,9 +26,10 @@ struct Part {
 bool is_image(const std::string& name) {
   return name.starts_with("visual.");
 }
-/// What a pretrained tower does not bring: heads, projections, scales, cross-attention.
+/// What belongs to no tower: heads, projections beside them, scales, the networks of LOUPE.
 bool is_own(const std::string& name) {
-  for (const char* prefix : {"head.", "itm_head.", "vision_proj.", "text_proj.", "logit_", "temperature"})
+  for (const char* prefix : {"head.", "itm_head.", "vision_proj.", "text_proj.", "logit_", "temperature", "region_",
+                             "unsil.", "image_pool."})
     if (name.starts_with(prefix)) return true;
   return false;
 }

@@ -8,6 +8,7 @@
 #include "core/base/errors.h"
 #include "core/model/dual_encoder.h"
 #include "core/model/fusion_model.h"
+#include "core/model/loupe_model.h"
 #include "core/model/model_factory.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
@@ -122,6 +123,29 @@ TEST_F(InitFrom, AFileThatCannotBeReadIsAnErrorOfTheConfiguration) {
   EXPECT_NE(refusal(target, {.whole = path, .image = "", .text = ""}).find("cannot be opened"), std::string::npos);
   std::ofstream(path) << "not a tensor file";
   EXPECT_NE(refusal(target, {.whole = "", .image = path, .text = ""}).find("model.init_from.image"), std::string::npos);
+}
+
+/// What learnt by contrast alone starts what shall learn from games, whose networks no tower's file holds.
+TEST_F(InitFrom, TheTowersOfLoupeFromAFileWithoutRegions) {
+  ModelConfig config = small();
+  config.text = BertConfig{.context = 8, .width = 8, .depth = 1, .heads = 2, .vocabulary = 90};
+  const UnsilShape games{.width = 8, .target_width = 8, .image_tokens = 4, .text_tokens = 8, .heads = 2};
+  const LoupeModel coarse(config, {}, Initializer(1));
+  LoupeModel fine(config, {.region_hidden = 4, .network = "attention", .tokens = games}, Initializer(2));
+  save_safetensors(path, coarse.parameters());
+  std::map<std::string, at::Tensor> before;
+  for (const auto& [name, tensor] : fine.parameters()) before[name] = tensor.detach().clone();
+  EXPECT_EQ(refusal(fine, {.whole = "", .image = path, .text = path}), "(accepted)");
+  std::map<std::string, at::Tensor> brought;
+  for (const auto& [name, tensor] : coarse.parameters()) brought[name] = tensor;
+  int of_towers = 0, own = 0;
+  for (const auto& [name, tensor] : fine.parameters()) {
+    const bool tower = brought.contains(name) && name != "temperature";
+    EXPECT_TRUE(at::equal(tensor, tower ? brought[name] : before[name])) << name;
+    (tower ? of_towers : own) += 1;
+  }
+  EXPECT_GT(of_towers, 20);
+  EXPECT_GT(own, 4);
 }
 
 TEST(InitialWeights, TheUpperLayersOfABertStartTheFusionEncoder) {
