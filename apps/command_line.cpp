@@ -31,6 +31,8 @@ struct Parsed {
   DataArguments data;
   BenchArguments bench;
   PlanArguments plan;
+  LaunchArguments launch;
+  ProbeArguments probe;
 };
 
 void declare_train(CLI::App& app, TrainArguments& a) {
@@ -270,6 +272,64 @@ void declare_plan(CLI::App& app, PlanArguments& a) {
   add_format(*plan, a.format);
 }
 
+void declare_launch(CLI::App& app, LaunchArguments& a) {
+  auto* launch = app.add_subcommand(
+      "launch",
+      "Starts `train CONFIG ...`, which stands behind --, on many hosts; watches it and starts it again when it breaks");
+  launch
+      ->add_option("--hosts", a.hosts,
+                   "hostfile (NAME slots=N [spare] a line), slurm: those of this allocation, local: this machine (default)")
+      ->option_text("FILE|slurm|local");
+  launch->add_option("--np", a.ranks, "ranks; default: all slots of the hosts")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20).description(""))
+      ->option_text("N");
+  launch
+      ->add_option("--elastic", a.elastic,
+                   "as many ranks as the hosts that are left hold, within these bounds, such that they divide the batch")
+      ->option_text("MIN:MAX");
+  launch->add_option("--engine", a.engine, "what starts the ranks; auto: srun with --hosts slurm, else mpirun")
+      ->check(CLI::IsMember({"auto", "mpirun", "srun"}).description(""))
+      ->option_text("auto|mpirun|srun");
+  launch->add_option("--bind", a.bind, "bind each rank to a core or a socket; default: none")
+      ->check(CLI::IsMember({"none", "core", "socket"}).description(""))
+      ->option_text("none|core|socket");
+  launch->add_option("--interface", a.interface, "network between the hosts, where there are several")
+      ->option_text("NAME|CIDR");
+  launch->add_option("--agent", a.agent, "command in place of ssh")->option_text("WORDS");
+  launch->add_option("--forward", a.forward, "a further environment variable that the ranks get; may be repeated")
+      ->option_text("NAME")
+      ->allow_extra_args(false);
+  launch->add_option("--max-restarts", a.max_restarts, "restarts within --restart-window; 0: none; default: 3")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000}).description(""))
+      ->option_text("K");
+  launch->add_option("--restart-window", a.restart_window_s, "seconds; default: 3600")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("S");
+  launch->add_option("--hang", a.hang_s, "seconds, or ten steps if longer, without any progress are a hang; default: 10")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("S");
+  launch->add_option("--patience", a.patience_s, "the same while starting, evaluating and saving; default: 600")
+      ->check(CLI::PositiveNumber.description(""))
+      ->option_text("S");
+  launch->add_option("--slow", a.slow_factor, "a rank that works so many times as long as the others is named; default: 1.5")
+      ->check(CLI::Range(1.05, 1e6).description(""))
+      ->option_text("FACTOR");
+  launch->add_option("--monitor", a.monitor, "live view at http://127.0.0.1:PORT/; default: none")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{65535}).description(""))
+      ->option_text("PORT");
+  auto* print = launch->add_flag("--print-command", a.print_command, "prints the command of mpirun or srun and ends");
+  launch->add_flag("--check-only", a.check_only, "checks the hosts and ends")->excludes(print);
+}
+
+/// Hidden: launchers ask it of hosts.
+void declare_probe(CLI::App& app, ProbeArguments& a) {
+  auto* probe = app.add_subcommand("probe", "Prints what this machine is, for a launcher")->group("");
+  probe->add_flag("--json", a.json, "the only form");
+  probe->add_option("--program", a.program)->required();
+  probe->add_option("--config", a.configs)->allow_extra_args(false);
+  probe->add_option("--run-dir", a.run_dir)->required();
+}
+
 /// Names of the subcommands; those without a group are for developers and not listed.
 std::vector<std::string> command_names(const CLI::App& app, bool hidden_too) {
   std::vector<std::string> names;
@@ -320,6 +380,28 @@ void check_known(const CLI::App& app, const std::string& what, const std::string
                     " (known: " + join(known, ", ") + ")");
 }
 
+/// What stands behind -- is a command line of its own.
+LaunchArguments parse_launch(const std::vector<const char*>& words, const std::string& version) {
+  const auto line = std::find(words.begin(), words.end(), std::string_view("--"));
+  const std::vector<const char*> own(words.begin(), line);
+  const auto parsed = parse_command_line(static_cast<int>(own.size()), own.data(), version);
+  auto launch = std::get<LaunchArguments>(parsed);
+  std::vector<const char*> job = {"triptych"};
+  if (line != words.end()) job.insert(job.end(), line + 1, words.end());
+  if (job.size() < 2 || std::string_view(job[1]) != "train") {
+    throw ConfigError("launch: what to run stands behind --, and is `train CONFIG ...`: triptych launch --np 2 -- train "
+                      "configs/quickstart.yaml");
+  }
+  const auto train = parse_command_line(static_cast<int>(job.size()), job.data(), version);
+  if (!std::holds_alternative<TrainArguments>(train)) throw ConfigError("launch: --help stands before --");
+  launch.train = std::get<TrainArguments>(train);
+  if (launch.train.dry_run || launch.train.print_config) {
+    throw ConfigError("launch: --dry-run and --print-config train nothing; run them without a launcher");
+  }
+  launch.train_words.assign(job.begin() + 1, job.end());
+  return launch;
+}
+
 }  // namespace
 
 Arguments parse_command_line(int argc, const char* const* argv, const std::string& version) {
@@ -334,10 +416,18 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   declare_data(app, p.data);
   declare_bench(app, p.bench);
   declare_plan(app, p.plan);
+  declare_launch(app, p.launch);
+  declare_probe(app, p.probe);
   app.add_subcommand("config-reference", "Prints docs/config_reference.md")->group("");
 
   if (argc < 2) return PrintArguments{app.help()};
   check_known(app, "command", argv[1]);
+  const std::vector<const char*> words(argv, argv + argc);
+  const auto asks_help = [](const char* word) { return std::string_view(word) == "--help" || std::string_view(word) == "-h"; };
+  const auto line = std::find(words.begin(), words.end(), std::string_view("--"));
+  if (std::string_view(argv[1]) == "launch" && line != words.end() && std::none_of(words.begin(), line, asks_help)) {
+    return parse_launch(words, version);
+  }
   if (argc > 2 && std::string(argv[1]) == "data") check_known(*app.get_subcommand("data"), "action", argv[2]);
   try {
     app.parse(argc, argv);
@@ -356,6 +446,8 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   if (chosen == "data") return p.data;
   if (chosen == "bench") return p.bench;
   if (chosen == "plan") return p.plan;
+  if (chosen == "launch") return p.launch;
+  if (chosen == "probe") return p.probe;
   return ConfigReferenceArguments{};
 }
 

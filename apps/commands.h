@@ -13,6 +13,9 @@ ExitCode run_command(const DoctorArguments& arguments);
 ExitCode run_command(const DataArguments& arguments);
 ExitCode run_command(const BenchArguments& arguments);
 ExitCode run_command(const PlanArguments& arguments);
+/// Both: the process becomes triptych-launch, which lies beside this program.
+ExitCode run_command(const LaunchArguments& arguments);
+ExitCode run_command(const ProbeArguments& arguments);
 ExitCode run_command(const ConfigReferenceArguments& arguments);
 
 }  // namespace triptych

@@ -2,6 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
+
+#include "distributed/launcher/progress.h"
+
 namespace triptych {
 namespace {
 
@@ -26,7 +30,30 @@ c10d::ReduceOp::RedOpType checked_reduction(const c10d::ReduceOp& op) {
   return kind;
 }
 
+/// With a life as long as the program's, as the board wants it.
+const char* name_of(c10d::OpType op) {
+  switch (op) {
+    case c10d::OpType::BROADCAST: return "broadcast";
+    case c10d::OpType::ALLREDUCE: return "all-reduce";
+    case c10d::OpType::ALLGATHER:
+    case c10d::OpType::_ALLGATHER_BASE: return "all-gather";
+    case c10d::OpType::REDUCE_SCATTER:
+    case c10d::OpType::_REDUCE_SCATTER_BASE: return "reduce-scatter";
+    case c10d::OpType::ALLTOALL_BASE: return "ring step";
+    case c10d::OpType::BARRIER: return "barrier";
+    default: return "collective";
+  }
+}
+
 }  // namespace
+
+void complete(c10d::Work& work) {
+  static std::atomic<std::int64_t> number{0};  // who trains waits in the same order on every rank
+  auto& board = ProgressBoard::of_process();
+  board.enter_collective(name_of(work.retrieveOpType()), ++number);
+  with_peer_errors([&] { work.wait(); });
+  board.leave_collective();
+}
 
 RingSplits RingSplits::of(std::int64_t rows, int rank, int size) {
   RingSplits splits{std::vector<std::int64_t>(size), std::vector<std::int64_t>(size)};

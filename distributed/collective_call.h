@@ -50,6 +50,10 @@ void with_peer_errors(Body&& body) {
   }
 }
 
+/// Waits until the collective is complete, with what is waited for on the process's ProgressBoard. A transport's error
+/// becomes PeerError.
+void complete(c10d::Work& work);
+
 /// Turns the virtual functions of c10d::Backend into one. Arguments are checked here (c10::Error: a mistake of the
 /// caller).
 class CallBackend : public c10d::Backend {

@@ -10,9 +10,11 @@ namespace triptych {
 namespace {
 
 template <class Start>
-void complete(Start&& start) {
+void run(Start&& start) {
   const at::NoGradGuard no_grad;
-  with_peer_errors([&] { start()->wait(); });
+  c10::intrusive_ptr<c10d::Work> work;
+  with_peer_errors([&] { work = start(); });
+  complete(*work);
 }
 
 /// In-place collectives work on a dense copy where `inout` has gaps. Bits of bool are reduced as bytes.
@@ -23,7 +25,7 @@ void complete_in_place(at::Tensor& inout, Start&& start) {
   std::vector<at::Tensor> dense{target.contiguous()};
   const bool copied = !dense[0].is_alias_of(target);
   if (dense[0].scalar_type() == at::kBool) dense[0] = dense[0].view(at::kByte);
-  complete([&] { return start(dense); });
+  run([&] { return start(dense); });
   if (copied) target.copy_(dense[0]);
 }
 
@@ -78,7 +80,7 @@ at::Tensor Collectives::all_gather(const at::Tensor& local) {
   const at::NoGradGuard no_grad;
   auto in = as_rows(local);
   auto out = with_rows(in, in.size(0) * size());
-  complete([&] { return group_->_allgather_base(out, in); });
+  run([&] { return group_->_allgather_base(out, in); });
   return out;
 }
 
@@ -88,7 +90,7 @@ at::Tensor Collectives::reduce_scatter_sum(const at::Tensor& full) {
   TORCH_CHECK(in.size(0) % size() == 0, "reduce_scatter_sum: ", in.size(0), " rows do not divide among ", size(),
               " ranks");
   auto out = with_rows(in, in.size(0) / size());
-  complete([&] { return group_->_reduce_scatter_base(out, in); });
+  run([&] { return group_->_reduce_scatter_base(out, in); });
   return out;
 }
 
@@ -96,13 +98,13 @@ at::Tensor Collectives::pass_on(const at::Tensor& local) {
   const at::NoGradGuard no_grad;
   auto in = as_rows(local), out = at::empty_like(in);
   auto splits = RingSplits::of(in.size(0), rank(), size());
-  complete([&] { return group_->alltoall_base(out, in, splits.from, splits.to); });
+  run([&] { return group_->alltoall_base(out, in, splits.from, splits.to); });
   return out.view(local.sizes());
 }
 
 void Collectives::barrier() {
   // Not ProcessGroup::barrier(): it writes a static tensor, which ranks that are threads would do at the same time.
-  complete([&] { return group_->getBackend(at::kCPU)->barrier(); });
+  run([&] { return group_->getBackend(at::kCPU)->barrier(); });
 }
 
 double Collectives::sum(double value) {

@@ -255,9 +255,7 @@ void GradientSync::finish() {
     impl_->start_flat_buckets();
   }
   impl_->refuse_missing();
-  for (const auto& work : impl_->running) {
-    with_peer_errors([&] { work->wait(); });
-  }
+  for (const auto& work : impl_->running) complete(*work);
 }
 
 }  // namespace triptych

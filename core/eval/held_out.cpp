@@ -9,6 +9,7 @@
 #include "core/base/errors.h"
 #include "core/eval/gather_rows.h"
 #include "data/image/decode.h"
+#include "distributed/launcher/progress.h"
 
 namespace triptych {
 
@@ -50,6 +51,7 @@ std::int64_t HeldOut::for_each_block(const EvalScope& scope, const std::function
   std::int64_t unusable = 0;
   for (std::int64_t block = blocks.first; block < blocks.last; ++block) {
     const auto rows = read_block(scope, block);
+    ProgressBoard::of_process().beat();
     unusable += rows.unusable;
     if (rows.records.numel() > 0) use(rows);
   }

@@ -191,6 +191,7 @@ void CheckpointWriter::collect() {
     last_write_seconds_ = running_.get();
     failures_in_a_row_ = 0;
     log_info("saved " + running_path_.string() + " in " + human_duration(last_write_seconds_));
+    on_saved_(job_.manifest.step, last_write_seconds_);
   } catch (const std::exception& error) {
     note_failure(error.what());
   }

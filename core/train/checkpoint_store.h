@@ -60,6 +60,8 @@ class CheckpointWriter {
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
   /// Waits for the save that is running.
   void wait();
+  /// Called, by poll or wait, for each checkpoint that is on the disk.
+  void on_saved(std::function<void(std::int64_t step, double seconds)> call) { on_saved_ = std::move(call); }
   /// Begins a snapshot of the state; `room` is the memory of the last one (begin_snapshot).
   using Stage = std::function<SaveJob(StateSnapshot room)>;
   /// Waits for the previous save, then calls `stage` (so at most one copy exists); the thread finishes the snapshot and
@@ -88,6 +90,7 @@ class CheckpointWriter {
   std::future<void> copied_;     ///< the state is
   std::filesystem::path running_path_;
   std::int64_t failures_in_a_row_ = 0;
+  std::function<void(std::int64_t step, double seconds)> on_saved_ = [](std::int64_t, double) {};
   std::string last_error_;
   double last_write_seconds_ = 0;
 };

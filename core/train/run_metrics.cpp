@@ -35,7 +35,7 @@ Json metrics_line(const StepReport& report, const Trainer& trainer, RunParts& pa
   line["lr"] = report.lr;
   line["grad_norm"] = report.grad_norm;
   if (const auto scale = parts.objective->encoders().scale) line["logit_scale"] = scale->item<double>();
-  line["samples_per_s"] = static_cast<double>(geometry.global_batch) * steps / interval.seconds();
+  line["samples_per_s"] = interval.samples_per_s(geometry.global_batch);
   line["step_s"] = interval.step_s / steps;
   line["data_wait_s"] = wait_s / steps;
   line["peak_rss_mb"] = column(0);

@@ -14,6 +14,9 @@ struct Interval {
   std::int64_t steps = 0;
   double step_s = 0, wait_s = 0;
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); }
+  double samples_per_s(std::int64_t global_batch) const {
+    return static_cast<double>(global_batch) * static_cast<double>(steps) / seconds();
+  }
 };
 
 /// The line, keys in the order of docs/checkpoints.md; the same on every rank. Collective.

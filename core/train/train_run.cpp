@@ -27,6 +27,7 @@
 #include "core/train/step_record.h"
 #include "core/train/stop_signal.h"
 #include "core/train/trainer.h"
+#include "distributed/launcher/progress.h"
 
 namespace triptych {
 namespace {
@@ -75,7 +76,20 @@ class TrainRun {
     };
   }
 
+  /// What follows is one phase of the run, for whoever watches it.
+  template <class Work>
+  void during(Phase phase, Work&& work) {
+    board_.set_phase(phase);
+    work();
+    board_.set_phase(Phase::kStep);
+  }
+
+  void tell(const ControlEvent& event) {
+    if (request_.launcher != nullptr) request_.launcher->event(event);
+  }
+
   const StopSignal signal_;
+  ProgressBoard& board_ = ProgressBoard::of_process();
   const TrainRequest& request_;
   const Place& place_;
   Collectives& comm_;
@@ -167,12 +181,14 @@ void TrainRun::start_logs() {
     return std::string();
   });
   const auto& saving = request_.config.checkpoint;
-  saver_ = std::make_unique<RunSaver>(
-      comm_,
-      root()
-          ? std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry)
-          : nullptr,
-      saving.max_failures);
+  std::unique_ptr<CheckpointWriter> writer;
+  if (root()) {
+    writer = std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry);
+    writer->on_saved([this](std::int64_t step, double seconds) {
+      tell({ControlEvent::Kind::kCheckpoint, "saved step " + std::to_string(step), step, seconds});
+    });
+  }
+  saver_ = std::make_unique<RunSaver>(comm_, std::move(writer), saving.max_failures);
   trainer_->before_change([this] { saver_->wait_for_copy(); });
   if (!root()) return;
   if (log_config().profile) {
@@ -201,6 +217,7 @@ ExitCode TrainRun::run() {
   }
   if (profile_) profile_->end();
   settle();
+  board_.set_phase(Phase::kEnd);
   end_progress();
   const auto last = trainer_->steps_done();
   const bool done =
@@ -219,13 +236,17 @@ ExitCode TrainRun::run() {
 void TrainRun::fetch(std::int64_t steps_done) {
   if (steps_done >= parts_.plan.total_steps) return;
   const auto begin = Clock::now();
-  try {
-    upcoming_ = loader_->next();
-    copy_->start(upcoming_);
-  } catch (const NoUsableRecord& error) {
-    no_batch_ = error;
-  }
-  interval_.wait_s += seconds_since(begin);
+  during(Phase::kData, [&] {
+    try {
+      upcoming_ = loader_->next();
+      copy_->start(upcoming_);
+    } catch (const NoUsableRecord& error) {
+      no_batch_ = error;
+    }
+  });
+  const double waited_s = seconds_since(begin);
+  board_.data_waited(waited_s);
+  interval_.wait_s += waited_s;
 }
 
 void TrainRun::one_step() {
@@ -240,9 +261,13 @@ void TrainRun::one_step() {
   if (profile_) profile_->before_step(trainer_->steps_done() + 1);
   const bool ahead = !parts_.device.is_cpu();  // the next rows travel to the GPU while it computes
   if (ahead) fetch(trainer_->steps_done() + 1);
+  const double waited_s = board_.waited_s();
   const auto report = trainer_->step(std::move(batches));
   interval_.step_s += report.seconds;
   ++interval_.steps;
+  board_.step_done(report.step, parts_.plan.total_steps, report.seconds,
+                   report.seconds - (board_.waited_s() - waited_s),
+                   interval_.samples_per_s(parts_.plan.geometry.global_batch), report.loss);
   if (start_s > 0) {
     char text[96];
     std::snprintf(text, sizeof(text), "process start to the first forward: %.2f s; first step: %.2f s", start_s,
@@ -311,7 +336,7 @@ void TrainRun::write_step(const StepReport& report, const at::Tensor& global_ids
   const double left = static_cast<double>(parts_.plan.total_steps - report.step) * step_s;
   show_progress("step " + std::to_string(report.step) + "/" + std::to_string(parts_.plan.total_steps) + "  loss " +
                 number_text(std::round(report.loss * 1e4) / 1e4) + "  " +
-                number_text(std::round(static_cast<double>(parts_.plan.geometry.global_batch) / step_s)) +
+                number_text(std::round(interval_.samples_per_s(parts_.plan.geometry.global_batch))) +
                 " samples/s  ETA " + human_duration(left));
 }
 
@@ -330,6 +355,7 @@ void TrainRun::evaluate_if_due() {
   const auto step = trainer_->steps_done();
   if (!evaluations.due(step)) return;
   const auto begin = Clock::now();
+  board_.set_phase(Phase::kEvaluate);
   const auto spec = parts_.objective->needs();
   saver_->wait_for_copy();  // the averages change places with the weights
   std::optional<WeightEma::InUse> averaged(std::in_place, trainer_->ema());
@@ -342,6 +368,7 @@ void TrainRun::evaluate_if_due() {
                                         .class_names = parts_.facts.class_names},
                                        [&] { return stop_ = agree_to_stop(); });
   averaged.reset();
+  board_.set_phase(Phase::kStep);
   better_ = evaluations.improves(metrics, step);
   if (better_ || (!metrics.empty() && step >= parts_.plan.total_steps)) saved_step_ = -1;
   if (root() && !metrics.empty()) {
@@ -361,6 +388,7 @@ void TrainRun::evaluate_if_due() {
     }
     log_->metrics(line);
     log_info(text);
+    tell({ControlEvent::Kind::kEvaluation, text.substr(0, text.find('\n')), step, seconds_since(begin)});
   }
   interval_.begin += Clock::now() - begin;  // rates are those of training
 }
@@ -381,8 +409,10 @@ void TrainRun::save() {
   trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
-  const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
-  saver_->save([this](StateSnapshot room) { return stage(std::move(room)); });
+  during(Phase::kSave, [&] {
+    const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
+    saver_->save([this](StateSnapshot room) { return stage(std::move(room)); });
+  });
 }
 
 /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.

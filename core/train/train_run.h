@@ -6,6 +6,7 @@
 #include "core/base/errors.h"
 #include "core/train/train_config.h"
 #include "distributed/launch.h"
+#include "distributed/launcher/control_link.h"
 
 namespace triptych {
 
@@ -16,6 +17,7 @@ struct TrainRequest {
   std::string resume = "auto";  ///< auto | never | path of a checkpoint
   std::vector<std::string> allow_change;  ///< keys that may differ from the saved configuration
   std::string program = "triptych";       ///< name, version and revision, for environment.json and manifests
+  ControlLink* launcher = nullptr;        ///< is told of checkpoints and evaluations; null: nobody watches
 };
 
 /// Collective. Returns kDone or kPreempted; throws typed errors.

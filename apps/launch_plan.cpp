@@ -1,0 +1,181 @@
+#include "apps/launch_plan.h"
+
+#include <boost/asio/io_context.hpp>
+#include <set>
+#include <sstream>
+
+#include "apps/version.h"
+#include "core/base/config_layers.h"
+#include "core/base/yaml_tree.h"
+#include "distributed/launcher/child.h"
+#include "distributed/launcher/own_address.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Answer {
+  int code = 0;
+  std::string out, err;
+};
+
+Answer ask(const std::vector<std::string>& words) {
+  boost::asio::io_context io;
+  Answer answer;
+  const Child child(io, {.words = words, .environment = {}},
+                    {.line =
+                         [&](Stream stream, std::string_view line, bool whole) {
+                           auto& text = stream == Stream::kOut ? answer.out : answer.err;
+                           text.append(line).append(whole ? "\n" : "");
+                         },
+                     .end = [&](const ChildEnd& end) { answer.code = end.code; }});
+  io.run();
+  return answer;
+}
+
+std::string without_last_newline(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+const YamlNode* at(const YamlNode& root, std::initializer_list<const char*> path) {
+  const YamlNode* node = &root;
+  for (const char* key : path) {
+    node = node == nullptr ? nullptr : node->find(key);
+  }
+  return node;
+}
+
+std::string text_at(const YamlNode& root, std::initializer_list<const char*> path) {
+  const auto* node = at(root, path);
+  if (node == nullptr || !node->is_scalar()) throw ConfigError("launch: the resolved configuration lacks a key that every run has");
+  return node->scalar;
+}
+
+/// The file and what it extends, that one may extend another.
+std::vector<std::string> files_of(const fs::path& config) {
+  std::vector<std::string> files;
+  std::set<fs::path> seen;
+  for (auto path = fs::absolute(config).lexically_normal(); seen.insert(path).second;) {
+    files.push_back(path.string());
+    const auto root = parse_yaml_file(path);
+    const auto* below = root.find("extends");
+    if (below == nullptr || !below->is_scalar()) break;
+    path = (path.parent_path() / below->scalar).lexically_normal();
+  }
+  return files;
+}
+
+std::string mode_of(const std::string& hosts) {
+  return hosts == "local" || hosts == "slurm" ? hosts : "hosts";
+}
+
+/// `--resume PATH` or `never` is for the first start: what comes after goes on from the run's own checkpoints.
+std::vector<std::string> without_resume(const std::vector<std::string>& words) {
+  std::vector<std::string> rest;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i].starts_with("--resume=")) continue;
+    if (words[i] == "--resume") {
+      ++i;
+      continue;
+    }
+    rest.push_back(words[i]);
+  }
+  return rest;
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+int ranks_for(const LaunchArguments& arguments, const LaunchPlan& plan) {
+  if (plan.elastic) return choose_ranks(*plan.elastic, plan.divisors, plan.hosts.slots());
+  const int ranks = arguments.ranks > 0 ? static_cast<int>(arguments.ranks) : plan.hosts.slots();
+  check_ranks(plan.hosts, ranks);
+  if (plan.divisors.global_batch % ranks != 0) {
+    throw ConfigError("launch: train.global_batch " + std::to_string(plan.divisors.global_batch) +
+                      " is not a multiple of the " + std::to_string(ranks) + " ranks; set --np");
+  }
+  return ranks;
+}
+
+}  // namespace
+
+RunFacts read_run_facts(const std::string& program, const LaunchArguments& arguments) {
+  std::vector<std::string> words = {program};
+  words.insert(words.end(), arguments.train_words.begin(), arguments.train_words.end());
+  words.push_back("--print-config");
+  const auto answer = ask(words);
+  if (answer.code != 0) {
+    throw Error(static_cast<ExitCode>(answer.code), "launch: " + printable(words) + " ended with code " +
+                                                        std::to_string(answer.code) + ": " +
+                                                        without_last_newline(answer.err));
+  }
+  const auto root = parse_yaml(answer.out, "resolved configuration");
+  RunFacts facts;
+  facts.name = text_at(root, {"run", "name"});
+  const fs::path folder = arguments.train.run_dir.empty() ? fs::path(text_at(root, {"run", "dir"})) / facts.name
+                                                          : fs::path(arguments.train.run_dir);
+  facts.run_dir = fs::absolute(folder).lexically_normal();
+  facts.global_batch = std::stoll(text_at(root, {"train", "global_batch"}));
+  if (at(root, {"distributed", "virtual_shards"}) != nullptr) {
+    const auto shards = std::stoll(text_at(root, {"distributed", "virtual_shards"}));
+    if (shards > 0) facts.virtual_shards = shards;
+  }
+  facts.files = files_of(arguments.train.config);
+  return facts;
+}
+
+LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& arguments, const RunFacts& facts) {
+  LaunchPlan plan;
+  plan.run = facts.name;
+  plan.config = arguments.train.config;
+  plan.version = version_text();
+  plan.mode = mode_of(arguments.hosts);
+  plan.run_dir = facts.run_dir;
+  plan.program = {program};
+  plan.program.insert(plan.program.end(), arguments.train_words.begin(), arguments.train_words.end());
+  plan.program_again = without_resume(plan.program);
+  plan.divisors = {facts.global_batch, facts.virtual_shards};
+  if (!arguments.elastic.empty()) plan.elastic = parse_elastic(arguments.elastic);
+  plan.hosts = read_hosts(arguments.hosts, static_cast<int>(plan.elastic ? plan.elastic->max : arguments.ranks),
+                          environment_variable);
+  plan.engine = choose_engine(arguments.engine, plan.mode == "slurm", environment_variable("PATH").value_or(""));
+  plan.shape.bind_to = arguments.bind;
+  plan.shape.agent = words_of(arguments.agent);
+  plan.shape.interface = arguments.interface;
+  plan.shape.variables = {"TRIPTYCH_CONTROL", "TRIPTYCH_JOB_TOKEN"};
+  for (const char* name : {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "TRIPTYCH_FAULTS"}) {
+    if (environment_variable(name)) plan.shape.variables.emplace_back(name);
+  }
+  for (const auto& name : arguments.forward) {
+    if (!environment_variable(name)) throw ConfigError("launch: --forward " + name + ": there is no such variable here");
+    plan.shape.variables.push_back(name);
+  }
+  plan.restarts.max_restarts = static_cast<int>(arguments.max_restarts);
+  plan.restarts.window_s = arguments.restart_window_s;
+  plan.rules.hang_s = arguments.hang_s;
+  plan.rules.quiet_s = arguments.patience_s;
+  plan.rules.straggler = arguments.slow_factor;
+  if (arguments.monitor) plan.monitor = static_cast<std::uint16_t>(*arguments.monitor);
+  plan.ranks = ranks_for(arguments, plan);
+  plan.address = own_address(plan.hosts.hosts, arguments.interface);
+  return plan;
+}
+
+std::uint64_t checkpoint_bytes(const fs::path& run_dir) {
+  const auto step = newest_step(run_dir);
+  if (!step) return 0;
+  char name[32];
+  std::snprintf(name, sizeof name, "step_%08lld", static_cast<long long>(*step));
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(run_dir / "checkpoints" / name, error)) bytes += file.file_size(error);
+  return bytes;
+}
+
+}  // namespace triptych

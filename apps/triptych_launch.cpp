@@ -1,0 +1,93 @@
+// The launcher, a program of its own. Like triptych.cpp, the only file of it that catches, prints and decides the exit
+// code.
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <variant>
+
+#include "apps/command_line.h"
+#include "apps/launch_plan.h"
+#include "apps/own_program.h"
+#include "apps/version.h"
+#include "core/base/log.h"
+#include "distributed/launcher/host_check.h"
+
+namespace triptych {
+namespace {
+
+int run(const PrintArguments& arguments) {
+  std::cout << arguments.text << std::flush;
+  return 0;
+}
+
+int run(const ProbeArguments& arguments) {
+  std::cout << to_json(probe({arguments.program, arguments.configs, arguments.run_dir})) << std::endl;
+  return 0;
+}
+
+/// True if all hosts will do; says what it found.
+bool check_hosts(const LaunchPlan& plan, const RunFacts& facts) {
+  boost::asio::io_context io;
+  HostCheck check;
+  check.engine = plan.engine;
+  check.request = {plan.program.front(), facts.files, facts.run_dir.string()};
+  check.launcher = beside_this_program("triptych-launch");
+  if (!plan.shape.agent.empty()) check.agent = plan.shape.agent;
+  check.resolve = plan.shape.agent.empty() && plan.engine == Engine::kMpirun;
+  check.bytes_needed = checkpoint_bytes(facts.run_dir);
+  bool ok = false;
+  const HostChecks checks(io, plan.hosts.hosts, check, [&](const HostReport& report) {
+    ok = report.ok();
+    for (const auto& finding : report.findings) {
+      finding.fatal ? log_error("launch: " + finding.text) : log_warning("launch: " + finding.text);
+    }
+  });
+  io.run();
+  return ok;
+}
+
+int run(const LaunchArguments& arguments) {
+  const auto program = beside_this_program("triptych");
+  const auto facts = read_run_facts(program, arguments);
+  auto plan = make_launch_plan(program, arguments, facts);
+  if (arguments.print_command) {
+    std::cout << printable(command_of(plan, shares_of(plan, {}), /*again=*/false)) << std::endl;
+    return 0;
+  }
+  if (!check_hosts(plan, facts)) return static_cast<int>(ExitCode::kUsage);
+  if (arguments.check_only) {
+    std::cout << plan.hosts.hosts.size() << " hosts, " << plan.hosts.slots() << " slots: ready" << std::endl;
+    return 0;
+  }
+  std::filesystem::create_directories(plan.run_dir);
+  boost::asio::io_context io;
+  return Supervisor(io, std::move(plan)).run();
+}
+
+template <class Other>
+int run(const Other&) {
+  throw ConfigError("triptych-launch: only `launch` is run here; use triptych");
+}
+
+}  // namespace
+}  // namespace triptych
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    const auto arguments = triptych::parse_command_line(argc, argv, triptych::version_text());
+    return std::visit([](const auto& chosen) { return triptych::run(chosen); }, arguments);
+  } catch (const triptych::Error& error) {
+    triptych::log_error(error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    triptych::log_error(error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,280 @@
+#include "distributed/launcher/supervisor.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <utility>
+
+#include "core/base/errors.h"
+#include "core/base/strings.h"
+
+namespace triptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kStepLineEvery_s = 10;
+
+double monotonic_s() {
+  static const auto begin = Clock::now();
+  return seconds_since(begin);
+}
+
+std::string signal_name(int number) {
+  const char* name = ::sigabbrev_np(number);
+  return name == nullptr ? "signal " + std::to_string(number) : std::string("SIG") + name;
+}
+
+std::vector<std::string> names_of(const std::vector<HostShare>& shares) {
+  std::vector<std::string> names;
+  for (const auto& share : shares) names.push_back(share.host.name);
+  return names;
+}
+
+int ranks_of(const std::vector<HostShare>& shares) {
+  int ranks = 0;
+  for (const auto& share : shares) ranks += share.ranks;
+  return ranks;
+}
+
+std::string seconds_text(double seconds) {
+  return number_text(std::round(seconds * 10) / 10) + " s";
+}
+
+std::int64_t or_unknown(const std::optional<std::int64_t>& step) {
+  return step.value_or(0);
+}
+
+/// "kill -9" is not a line of mpirun's that anybody understands.
+std::string code_text(int code) {
+  if (code > 128 && code < 128 + 65) return "code " + std::to_string(code) + " (" + signal_name(code - 128) + ")";
+  return "code " + std::to_string(code);
+}
+
+}  // namespace
+
+std::vector<HostShare> shares_of(const LaunchPlan& plan, const std::set<std::string>& excluded) {
+  const int ranks =
+      plan.elastic ? choose_ranks(*plan.elastic, plan.divisors, usable_slots(plan.hosts, excluded)) : plan.ranks;
+  return place_ranks(plan.hosts, ranks, excluded);
+}
+
+std::vector<std::string> command_of(const LaunchPlan& plan, const std::vector<HostShare>& shares, bool again) {
+  JobShape shape = plan.shape;
+  shape.shares = shares;
+  shape.program = again ? plan.program_again : plan.program;
+  return plan.engine == Engine::kSrun ? srun_command(shape) : mpirun_command(shape);
+}
+
+std::optional<std::int64_t> newest_step(const fs::path& run_dir) {
+  std::optional<std::int64_t> newest;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", error)) {
+    const auto name = entry.path().filename().string();
+    const std::string digits = name.starts_with("step_") ? name.substr(5) : "";
+    const bool number = !digits.empty() && digits.size() < 19 &&
+                        std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); });
+    if (number && fs::exists(entry.path() / "manifest.json", error)) {
+      newest = std::max<std::int64_t>(newest.value_or(0), std::stoll(digits));
+    }
+  }
+  return newest;
+}
+
+Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
+    : io_(io),
+      plan_(std::move(plan)),
+      journal_(plan_.run_dir / "launch.jsonl"),
+      policy_(plan_.restarts, monotonic_s, plan_.divisors.global_batch,
+              [this](std::int64_t first, std::int64_t count) {
+                return "its samples are positions " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
+                       " of the run" +
+                       (fs::exists(plan_.run_dir / "ledger.jsonl")
+                            ? "; ledger.jsonl names the records of the steps before"
+                            : "; with log.ledger: true the ledger names their records");
+              }),
+      output_(io, plan_.engine, {}),
+      view_(plan_.run, plan_.config),
+      signals_(io, SIGINT, SIGTERM, SIGUSR1),
+      backoff_(io),
+      token_(new_job_token()) {
+  signals_.add(SIGHUP);
+  if (plan_.monitor) {
+    monitor_ = std::make_unique<Monitor>(io, *plan_.monitor, [this] {
+      std::optional<Rates> rates;
+      if (attempt_) rates = attempt_->rates();
+      const auto goodput = read_goodput(plan_.run_dir);
+      return view_.state(rates ? &*rates : nullptr, goodput ? goodput->goodput() : 0);
+    });
+    say("live view at " + monitor_->url());
+  }
+}
+
+int Supervisor::run() {
+  note(LaunchEvent{plan_.run, plan_.config, plan_.mode, plan_.version});
+  listen();
+  start();
+  io_.run();
+  return code_;
+}
+
+void Supervisor::say(const std::string& text) {
+  output_.say(Stream::kErr, "launch: " + text);
+}
+
+// ---- signals
+
+void Supervisor::listen() {
+  signals_.async_wait([this](const auto& error, int number) {
+    if (error) return;
+    on_signal(number);
+    listen();
+  });
+}
+
+/// The first asks the ranks to save and stop. mpirun is left out of it: it gives ranks one second.
+void Supervisor::on_signal(int number) {
+  if (number != SIGUSR1 && ++end_signals_ > 1) return leave_at_once(number);
+  if (stop_signal_ != 0) return;
+  stop_signal_ = number;
+  note(StopAskedEvent{signal_name(number)});
+  view_.set_state("stopping");
+  view_.event("asked to stop by " + signal_name(number));
+  say(signal_name(number) + ": the ranks save at the next step boundary and stop; a second SIGTERM or SIGINT ends them at once");
+  if (attempt_) return attempt_->ask_stop();
+  backoff_.cancel();
+  const auto step = newest_step(plan_.run_dir);
+  if (step) return finish(static_cast<int>(ExitCode::kPreempted), "stopped between two starts, saved at step " + std::to_string(*step));
+  finish(128 + number, "stopped between two starts, before any checkpoint");
+}
+
+void Supervisor::leave_at_once(int number) {
+  if (code_ == 128 + number && !attempt_) return;
+  say("second " + signal_name(number) + ": ending at once");
+  if (attempt_) attempt_->kill();
+  attempt_.reset();
+  finish(128 + number, "ended at once by a second " + signal_name(number));
+}
+
+// ---- attempts
+
+void Supervisor::start() try {
+  ++number_;
+  const auto shares = shares_of(plan_, excluded_);
+  const auto from = newest_step(plan_.run_dir);
+  AttemptPlan plan;
+  plan.command = command_of(plan_, shares, from.has_value() && number_ > 0);
+  plan.address = plan_.address;
+  plan.token = token_;
+  plan.rules = plan_.rules;
+  plan.rules.ranks = ranks_of(shares);
+  if (::geteuid() == 0) {
+    plan.environment["OMPI_ALLOW_RUN_AS_ROOT"] = plan.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
+  }
+  output_.restart(hosts_by_rank(shares));
+  view_.start(number_);
+  last_noted_step_ = kUnknownStep;
+  note(StartEvent{number_, plan.rules.ranks, names_of(shares), printable_command(plan.command), or_unknown(from)});
+  attempt_ = std::make_unique<Attempt>(io_, std::move(plan), output_, events());
+} catch (const Error& error) {
+  finish(static_cast<int>(error.code()), error.what());
+}
+
+AttemptEvents Supervisor::events() {
+  AttemptEvents events;
+  events.joined = [this](double seconds) { note(JoinedEvent{number_, attempt_->ranks(), seconds}); };
+  events.step = [this](const auto& view) { on_step(view); };
+  events.event = [this](const auto& event) { on_event(event); };
+  events.finding = [this](const auto& finding, const auto& view) { on_finding(finding, view); };
+  events.end = [this](const auto& end) { on_end(end); };
+  return events;
+}
+
+void Supervisor::on_step(const ProgressBoard::View& view) {
+  policy_.step_done(view.step);
+  view_.step(view);
+  const bool first = last_noted_step_ == kUnknownStep;
+  if (!first && seconds_since(last_step_line_) < kStepLineEvery_s && view.step < view.total) return;
+  last_step_line_ = Clock::now();
+  last_noted_step_ = view.step;
+  note(StepEvent{number_, view.step, view.total, view.step_s});
+}
+
+void Supervisor::on_event(const ControlEvent& event) {
+  if (event.kind == ControlEvent::Kind::kCheckpoint) {
+    note(CheckpointEvent{event.step, event.seconds, 0});
+    view_.checkpoint(event.step, event.seconds);
+  } else {
+    view_.event(event.text);
+  }
+}
+
+void Supervisor::on_finding(const Finding& finding, const ProgressBoard::View& view) {
+  say(finding.text);
+  view_.event(finding.text.substr(0, finding.text.find('\n')));
+  if (!finding.fatal) return note(WarningEvent{finding.text});
+  note(FaultEvent{finding_name(finding.kind), finding.ranks.size() == 1 ? finding.ranks.front() : -1, finding.host,
+                  phase_name(view.phase), view.step, finding.after_s, finding.text});
+}
+
+void Supervisor::on_end(const AttemptEnd& end) {
+  attempt_.reset();
+  if (end.code == 0) return finish(0, "done");
+  if (end.code == static_cast<int>(ExitCode::kPreempted)) return finish(end.code, "asked to stop: saved");
+  const auto cause = end.text.empty() ? "the job ended with " + code_text(end.code) : end.text;
+  if (!end.rank_known_dead) {  // nothing was said about it yet
+    note(FaultEvent{"exit", -1, end.host, "", kUnknownStep, 0, cause});
+    view_.event(cause);
+  }
+  if (stop_signal_ != 0) return finish(end.code, cause + ", while it was asked to stop");
+  const auto decision =
+      policy_.failed({.code = end.code, .rank_known_dead = end.rank_known_dead, .text = cause, .host = end.host},
+                     [this](const std::set<std::string>& without) {
+                       try {
+                         return !shares_of(plan_, without).empty();
+                       } catch (const ConfigError&) {
+                         return false;
+                       }
+                     });
+  if (!decision.restart) return finish(decision.code, decision.text);
+  restart(decision);
+}
+
+void Supervisor::restart(const Decision& decision) {
+  excluded_ = {decision.excluded.begin(), decision.excluded.end()};
+  const auto from = newest_step(plan_.run_dir);
+  std::vector<std::string> hosts;
+  try {
+    hosts = names_of(shares_of(plan_, excluded_));
+  } catch (const ConfigError& error) {
+    return finish(static_cast<int>(error.code()), error.what());
+  }
+  note(RestartEvent{number_ + 1, or_unknown(from), decision.after_s, hosts, decision.excluded});
+  const auto text = decision.text + "; starting again in " + seconds_text(decision.after_s) + " from " +
+                    (from ? "step " + std::to_string(*from) : std::string("the beginning"));
+  say(text);
+  view_.set_state("restarting");
+  view_.event(text);
+  backoff_.expires_after(std::chrono::milliseconds(static_cast<std::int64_t>(decision.after_s * 1000)));
+  backoff_.async_wait([this](const auto& error) {
+    if (!error) start();
+  });
+}
+
+void Supervisor::finish(int code, const std::string& cause) {
+  code_ = code;
+  note(EndEvent{code, cause});
+  if (code != 0) say(cause + "; exit " + std::to_string(code));
+  view_.set_state("ended");
+  signals_.cancel();
+  backoff_.cancel();
+  output_.finish(std::chrono::seconds(2), [this] {
+    monitor_.reset();
+    io_.stop();
+  });
+}
+
+}  // namespace triptych

@@ -1,0 +1,94 @@
+// Keeps a job alive: starts it, is told how it ended, decides, starts it again, and leaves with the code of the cause.
+#pragma once
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "distributed/launcher/attempt.h"
+#include "distributed/launcher/elastic.h"
+#include "distributed/launcher/engine.h"
+#include "distributed/launcher/goodput.h"
+#include "distributed/launcher/hosts.h"
+#include "distributed/launcher/journal.h"
+#include "distributed/launcher/launch_view.h"
+#include "distributed/launcher/monitor.h"
+#include "distributed/launcher/rank_output.h"
+#include "distributed/launcher/restart_policy.h"
+
+namespace triptych {
+
+struct LaunchPlan {
+  std::string run, config, version;          ///< names for people
+  std::string mode;                          ///< "local", "hosts" or "slurm"
+  std::filesystem::path run_dir;             ///< absolute
+  std::vector<std::string> program;          ///< triptych train ...
+  std::vector<std::string> program_again;    ///< the same for a start after the first: goes on from its own checkpoint
+  HostList hosts;
+  int ranks = 1;
+  std::optional<ElasticRange> elastic;
+  RankDivisors divisors;
+  Engine engine = Engine::kMpirun;
+  JobShape shape;         ///< agent, binding, interface, variables; shares and program are filled in
+  std::string address;    ///< of this machine, where ranks find the launcher
+  RestartConfig restarts;
+  WatchRules rules;       ///< without ranks
+  std::optional<std::uint16_t> monitor;
+};
+
+/// How many ranks a start has, and where: with --elastic as many as the hosts that are not excluded hold. Throws
+/// ConfigError.
+std::vector<HostShare> shares_of(const LaunchPlan& plan, const std::set<std::string>& excluded);
+/// The argument list of mpirun or srun.
+std::vector<std::string> command_of(const LaunchPlan& plan, const std::vector<HostShare>& shares, bool again);
+/// Of the newest checkpoint that looks complete in the run directory; nothing if there is none.
+std::optional<std::int64_t> newest_step(const std::filesystem::path& run_dir);
+
+class Supervisor {
+ public:
+  /// Opens journal and live view, takes SIGINT, SIGTERM, SIGHUP and SIGUSR1. Throws StorageError, ConfigError.
+  Supervisor(boost::asio::io_context& io, LaunchPlan plan);
+  /// Runs the job to its end; the exit code.
+  int run();
+
+ private:
+  void listen();
+  void on_signal(int number);
+  void leave_at_once(int number);
+  void start();
+  AttemptEvents events();
+  void on_step(const ProgressBoard::View& view);
+  void on_event(const ControlEvent& event);
+  void on_finding(const Finding& finding, const ProgressBoard::View& view);
+  void on_end(const AttemptEnd& end);
+  void restart(const Decision& decision);
+  void finish(int code, const std::string& cause);
+  void say(const std::string& text);
+  void note(const JournalEvent& event) { journal_.write(event); }
+
+  boost::asio::io_context& io_;
+  LaunchPlan plan_;
+  Journal journal_;
+  RestartPolicy policy_;
+  RankOutput output_;
+  LaunchView view_;
+  std::unique_ptr<Monitor> monitor_;
+  boost::asio::signal_set signals_;
+  boost::asio::steady_timer backoff_;
+  std::string token_;
+  std::unique_ptr<Attempt> attempt_;
+  std::set<std::string> excluded_;
+  std::int64_t number_ = -1;  // of the attempt
+  int stop_signal_ = 0, end_signals_ = 0;
+  Clock::time_point last_step_line_{};
+  std::int64_t last_noted_step_ = kUnknownStep;
+  int code_ = 1;
+};
+
+}  // namespace triptych
