@@ -22,9 +22,9 @@ namespace {
 
 // In the order of the enumerations.
 constexpr std::array<const char*, 18> kPointNames = {
-    "data.read", "decode",    "fwd",        "bwd",        "allreduce.enter", "allreduce.exit",
-    "opt",       "ema",       "queue",      "ckpt.open",  "ckpt.write",      "ckpt.fsync",
-    "ckpt.manifest", "ckpt.rename", "ckpt.dirsync", "ckpt.prune", "eval", "shutdown"};
+    "data.read",    "decode",     "fwd",       "bwd",        "allreduce.enter", "allreduce.exit", "opt",
+    "ema",          "queue",      "ckpt.open", "ckpt.write", "ckpt.fsync",      "ckpt.manifest",  "ckpt.rename",
+    "ckpt.dirsync", "ckpt.prune", "eval",      "shutdown"};
 constexpr std::array<const char*, 14> kActionNames = {"none",  "kill", "stop", "segv", "abort",  "exit0", "throw",
                                                       "delay", "spin", "nan",  "flip", "enospc", "eio",   "short"};
 
@@ -81,8 +81,14 @@ struct FaultEntry {
     field("bytes", c.bytes, "that a failing write writes first", at_least(0));
   }
   Fault fault() const {
-    return {rank,  step, static_cast<FaultPoint>(index_in(kPointNames, point)),
-            static_cast<FaultAction>(index_in(kActionNames, action)), count, skip, seconds, bytes};
+    return {rank,
+            step,
+            static_cast<FaultPoint>(index_in(kPointNames, point)),
+            static_cast<FaultAction>(index_in(kActionNames, action)),
+            count,
+            skip,
+            seconds,
+            bytes};
   }
   void validate() const {
     if (point.empty()) throw FieldError("point", "is missing");

@@ -100,8 +100,9 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest_valid(bool look_on
       return Found{candidate, std::move(manifest)};
     } catch (const DamagedCheckpoint& error) {
       last_problem = error.what();
-      log_warning(look_only ? last_problem
-                            : last_problem + "; set aside as " + set_aside(candidate, "bad", *disk_).filename().string());
+      log_warning(look_only
+                      ? last_problem
+                      : last_problem + "; set aside as " + set_aside(candidate, "bad", *disk_).filename().string());
     }
   }
   const auto before = set_aside_before(folder_);

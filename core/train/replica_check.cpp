@@ -19,7 +19,9 @@ namespace {
 class ItemHashes : public StateVisitor {
  public:
   void tensor(const std::string& name, at::Tensor& tensor) override { add(name, 0, tensor.detach()); }
-  void integer(const std::string& name, std::int64_t& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
+  void integer(const std::string& name, std::int64_t& value) override {
+    add(name, std::bit_cast<std::uint64_t>(value));
+  }
   void real(const std::string& name, double& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
   void text(const std::string& name, std::string& value) override { add(name, xxh64(value)); }
 

@@ -88,8 +88,8 @@ TEST_F(FaultPlanTest, EveryPointAndActionHasItsName) {
     EXPECT_EQ(faults.at(0).point, point) << name;
   }
   const std::pair<const char*, FaultAction> actions[] = {
-      {"kill", FaultAction::kKill}, {"stop", FaultAction::kStop},   {"segv", FaultAction::kSegv},
-      {"abort", FaultAction::kAbort}, {"exit0", FaultAction::kExit0}, {"throw", FaultAction::kThrow},
+      {"kill", FaultAction::kKill},   {"stop", FaultAction::kStop},      {"segv", FaultAction::kSegv},
+      {"abort", FaultAction::kAbort}, {"exit0", FaultAction::kExit0},    {"throw", FaultAction::kThrow},
       {"spin", FaultAction::kSpin},   {"enospc", FaultAction::kNoSpace}, {"eio", FaultAction::kIoError},
       {"short", FaultAction::kShort}};
   for (const auto& [name, action] : actions) {
@@ -101,10 +101,12 @@ TEST_F(FaultPlanTest, EveryPointAndActionHasItsName) {
 }
 
 TEST_F(FaultPlanTest, RefusesWhatItWouldNotDo) {
-  EXPECT_THAT(refusal(R"({"point": "fwd"})"), AllOf(HasSubstr("plan.json:1:1: faults: got"), HasSubstr("expected a list")));
+  EXPECT_THAT(refusal(R"({"point": "fwd"})"),
+              AllOf(HasSubstr("plan.json:1:1: faults: got"), HasSubstr("expected a list")));
   EXPECT_THAT(refusal("[\n{\"point\": \"fwd\", \"action\": \"kill\"},\n{\"ponit\": \"fwd\", \"action\": \"kill\"}]"),
               AllOf(HasSubstr("plan.json:3:"), HasSubstr("faults.1.ponit: unknown key"), HasSubstr("point")));
-  EXPECT_THAT(refusal(R"([{"point": "forward", "action": "kill"}])"), HasSubstr("got 'forward', expected one of data.read"));
+  EXPECT_THAT(refusal(R"([{"point": "forward", "action": "kill"}])"),
+              HasSubstr("got 'forward', expected one of data.read"));
   EXPECT_THAT(refusal(R"([{"point": "fwd", "action": "none"}])"), HasSubstr("got 'none', expected one of kill"));
   EXPECT_THAT(refusal(R"([{"action": "kill"}])"), HasSubstr("faults.0.point: is missing"));
   EXPECT_THAT(refusal(R"([{"point": "fwd"}])"), HasSubstr("faults.0.action: is missing"));
@@ -122,7 +124,8 @@ TEST_F(FaultPlanTest, RefusesWhatItWouldNotDo) {
 }
 
 TEST_F(FaultPlanTest, StrikesByRankStepSkipAndCount) {
-  plan_faults({{.rank = 1, .step = 3, .point = FaultPoint::kOptimizer, .action = FaultAction::kThrow, .count = 2, .skip = 1}});
+  plan_faults(
+      {{.rank = 1, .step = 3, .point = FaultPoint::kOptimizer, .action = FaultAction::kThrow, .count = 2, .skip = 1}});
   const auto strikes = [] {
     try {
       fault_point(FaultPoint::kOptimizer);
@@ -194,8 +197,8 @@ class FailingDiskOpsTest : public FaultPlanTest {
 
 TEST_F(FailingDiskOpsTest, AFullDiskTakesSoManyBytes) {
   plan_faults({{.point = FaultPoint::kCheckpointWrite, .action = FaultAction::kNoSpace, .bytes = 3}});
-  EXPECT_THAT(write_error("0123456789"), AllOf(HasSubstr("cannot write"), HasSubstr("needs 10 B"),
-                                               HasSubstr("[" + std::to_string(ENOSPC) + "]")));
+  EXPECT_THAT(write_error("0123456789"),
+              AllOf(HasSubstr("cannot write"), HasSubstr("needs 10 B"), HasSubstr("[" + std::to_string(ENOSPC) + "]")));
   EXPECT_EQ(read_file(folder_ / "file"), "012");
   EXPECT_EQ(write_error("0123456789"), "");
 }
@@ -220,13 +223,20 @@ TEST_F(FailingDiskOpsTest, EveryOperationReportsItsError) {
     }
     EXPECT_NO_THROW(operation()) << what << ": the plan is done";
   };
-  expect_error(FaultPoint::kCheckpointOpen, [&] { disk.make_folders(path / "a" / "b"); }, "cannot create");
-  expect_error(FaultPoint::kCheckpointOpen, [&] { disk.create(path / "file"); }, "cannot create");
-  expect_error(FaultPoint::kCheckpointSync, [&] { disk.sync_file(path / "file"); }, "cannot sync");
-  expect_error(FaultPoint::kCheckpointFolderSync, [&] { disk.sync_folder(path); }, "cannot sync folder");
-  expect_error(FaultPoint::kCheckpointRename, [&] { disk.exchange_durably(path / "file", path / "a"); }, "cannot replace");
-  expect_error(FaultPoint::kCheckpointRename, [&] { disk.rename_durably(path / "a", path / "c"); }, "cannot rename");
-  expect_error(FaultPoint::kCheckpointPrune, [&] { disk.remove_all(path); }, "cannot remove");
+  expect_error(
+      FaultPoint::kCheckpointOpen, [&] { disk.make_folders(path / "a" / "b"); }, "cannot create");
+  expect_error(
+      FaultPoint::kCheckpointOpen, [&] { disk.create(path / "file"); }, "cannot create");
+  expect_error(
+      FaultPoint::kCheckpointSync, [&] { disk.sync_file(path / "file"); }, "cannot sync");
+  expect_error(
+      FaultPoint::kCheckpointFolderSync, [&] { disk.sync_folder(path); }, "cannot sync folder");
+  expect_error(
+      FaultPoint::kCheckpointRename, [&] { disk.exchange_durably(path / "file", path / "a"); }, "cannot replace");
+  expect_error(
+      FaultPoint::kCheckpointRename, [&] { disk.rename_durably(path / "a", path / "c"); }, "cannot rename");
+  expect_error(
+      FaultPoint::kCheckpointPrune, [&] { disk.remove_all(path); }, "cannot remove");
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

@@ -32,7 +32,9 @@ class RecordingDisk : public SystemDisk {
   ssize_t do_write(int file, const void* data, std::size_t size) override {
     const auto written = SystemDisk::do_write(file, data, size);
     if (written > 0) {
-      ops_.push_back({DiskOp::Kind::kWrite, relative(open_.at(file)), {},
+      ops_.push_back({DiskOp::Kind::kWrite,
+                      relative(open_.at(file)),
+                      {},
                       std::string(static_cast<const char*>(data), static_cast<std::size_t>(written))});
     }
     return written;

@@ -70,17 +70,20 @@ TEST(ReplicaCheck, WithoutAMajorityAllAreNamed) {
     if (rank == 1) flip_bit(held.moment);
   });
   EXPECT_NE(two.find("moment: rank "), std::string::npos) << two;
-  for (const char* each : {"rank 0 on host0 has ", "rank 1 on host1 has "}) EXPECT_NE(two.find(each), std::string::npos);
+  for (const char* each : {"rank 0 on host0 has ", "rank 1 on host1 has "})
+    EXPECT_NE(two.find(each), std::string::npos);
   const auto four = told(4, [](Held& held, int rank) { held.steps += rank / 2; });
   EXPECT_NE(four.find("steps: rank "), std::string::npos) << four;
   EXPECT_NE(four.find("rank 3 on host3"), std::string::npos) << four;
 }
 
 TEST(ReplicaCheck, EveryKindOfItemCounts) {
-  const std::function<void(Held&)> harms[] = {
-      [](Held& held) { held.nothing = at::zeros({1}); }, [](Held& held) { held.steps = 8; },
-      [](Held& held) { held.scale = -0.5; },             [](Held& held) { held.ids += ' '; },
-      [](Held& held) { flip_bit(held.moment); },         [](Held& held) { held.weight[0][0] *= -1; }};
+  const std::function<void(Held&)> harms[] = {[](Held& held) { held.nothing = at::zeros({1}); },
+                                              [](Held& held) { held.steps = 8; },
+                                              [](Held& held) { held.scale = -0.5; },
+                                              [](Held& held) { held.ids += ' '; },
+                                              [](Held& held) { flip_bit(held.moment); },
+                                              [](Held& held) { held.weight[0][0] *= -1; }};
   for (const auto& harm : harms) {
     const auto text = told(3, [&](Held& held, int rank) {
       if (rank == 0) harm(held);
@@ -153,7 +156,11 @@ TEST(ReplicaCheck, CleanRunsRaiseNoAlarm) {
   config.run.name = "resnet";  // batch norm's running statistics
   config.optimizer.freeze = {};
   config.train.precision = "fp32";
-  config.model.image = ResNetConfig{.image_size = 32, .width = 4, .depths = {1, 1, 1, 1}};
+  ResNetConfig resnet;
+  resnet.image_size = 32;
+  resnet.width = 2;
+  resnet.depths = {1, 1, 1, 1};
+  config.model.image = resnet;
   EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
 }
 
