@@ -9,6 +9,9 @@
 #include "apps/failure.h"
 #include "apps/result.h"
 #include "apps/version.h"
+#include "core/base/fault_plan.h"
+#include "core/base/log.h"
+#include "distributed/launch.h"
 
 namespace triptych {
 
@@ -25,6 +28,8 @@ int main(int argc, char** argv) {
   // So is a file that may not grow: the checkpoint fails, the run says so.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
+    const auto planned = triptych::plan_faults_of_environment();
+    if (!planned.empty() && triptych::environment_rank() <= 0) triptych::log_warning(planned);
     const auto arguments = triptych::parse_command_line(argc, argv, triptych::version_text());
     const auto code = std::visit([](const auto& chosen) { return triptych::run_command(chosen); }, arguments);
     return static_cast<int>(code);

@@ -18,6 +18,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/base/log.h"
 #include "data/formats/printable.h"
 #include "data/picture_memory.h"
@@ -218,6 +219,7 @@ struct Loader::Impl {
       std::exception_ptr failure;
       try {
         const auto position = slot->first_position + row;
+        const FaultStep here(position / global_batch() + 1);
         rows.make(position, schedule.at(position), slot->target(row), slot->bad[static_cast<std::size_t>(row)]);
       } catch (...) {
         failure = std::current_exception();

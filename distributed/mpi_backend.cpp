@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "distributed/mpi_transport.h"
 
 namespace triptych {
@@ -74,8 +75,11 @@ void MpiBackend::Impl::run(Job& job) {
   try {
     if (broken) throw PeerError("no collective is possible after an earlier failure: " + broken_by);
     const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+    const bool reduces = job.call.op == c10d::OpType::ALLREDUCE;
+    if (reduces) fault_point(FaultPoint::kAllReduceEnter);
     if (options.compare_calls) transport.compare(job.call, number, deadline);
     transport.perform(job.call, deadline);
+    if (reduces) fault_point(FaultPoint::kAllReduceExit);
     job.work->succeed();
   } catch (const std::exception& e) {
     const auto text = "rank " + std::to_string(transport.rank()) + " of " + std::to_string(transport.size()) + ", " +

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "distributed/collective_call.h"
 
 namespace triptych {
@@ -140,7 +141,10 @@ class ThreadBackend final : public CallBackend {
 
  protected:
   Work run(CollectiveCall call) override {
+    const bool reduces = call.op == c10d::OpType::ALLREDUCE;
+    if (reduces) fault_point(FaultPoint::kAllReduceEnter);
     meeting_->meet(getRank(), call);
+    if (reduces) fault_point(FaultPoint::kAllReduceExit);
     auto work = c10::make_intrusive<CollectiveWork>(call.op);
     work->succeed();
     return work;

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/base/fault_plan.h"
 #include "core/base/random_key.h"
 #include "core/module/keyed_random.h"
 #include "core/objective/embedding.h"
@@ -26,6 +27,7 @@ EmbeddingQueue::EmbeddingQueue(std::int64_t size, std::int64_t embed_dim, std::u
       labels_k_(at::full({size}, kNoLabel, options.dtype(at::kLong))) {}
 
 void EmbeddingQueue::push(const at::Tensor& image_nd, const at::Tensor& text_nd, const at::Tensor& labels_n) {
+  fault_point(FaultPoint::kQueue);
   const c10::NoGradGuard no_grad;
   const std::int64_t n = image_nd.size(0), size = labels_k_.size(0);
   TORCH_CHECK(n <= size && text_nd.size(0) == n && labels_n.size(0) == n, "a queue of ", size, " cannot take ",

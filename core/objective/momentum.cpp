@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/base/fault_plan.h"
+#include "core/module/flip_bit.h"
+
 namespace triptych {
 
 Momentum::Momentum(Module& model, Module& average) {
@@ -20,8 +23,10 @@ Momentum::Momentum(Module& model, Module& average) {
 }
 
 void Momentum::update(double m) {
+  const auto order = fault_point(FaultPoint::kEma, FaultServes::kNumbers);
   const c10::NoGradGuard no_grad;
   at::_foreach_lerp_(average_, model_, 1 - m);
+  if (order) flip_bit(average_.front());
 }
 
 }  // namespace triptych

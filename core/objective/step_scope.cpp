@@ -4,8 +4,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
 #include <stdexcept>
 
+#include "core/base/fault_plan.h"
 #include "core/module/keyed_random.h"
 
 namespace triptych {
@@ -41,6 +43,12 @@ void StepScope::backward(const std::vector<at::Tensor>& roots, const std::vector
   if (synchronised_) throw std::logic_error("StepScope: backward after the last backward of a step");
   synchronised_ = last == Last::kYes;
   if (synchronised_ && sync_ != nullptr) sync_->before_last_backward(roots);
+  if (fault_point(FaultPoint::kBackward, FaultServes::kNumbers)) {
+    std::vector<at::Tensor> broken;
+    for (const auto& gradient : gradients) broken.push_back(at::full_like(gradient, NAN));
+    torch::autograd::backward(roots, broken);
+    return;
+  }
   torch::autograd::backward(roots, gradients);
 }
 

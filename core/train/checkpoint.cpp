@@ -2,14 +2,11 @@
 #include "core/train/checkpoint.h"
 
 #include <ATen/ATen.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/base/hash.h"
 
 namespace triptych {
@@ -44,67 +41,75 @@ Json manifest_json(const Manifest& manifest) {
 /// A file that counts and hashes what goes through it and is on the disk when finish() returns.
 class HashedFile {
  public:
-  explicit HashedFile(fs::path path)
-      : path_(std::move(path)), file_(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
-    if (file_.get() < 0) throw storage_error("cannot create", path_, errno);
-  }
+  HashedFile(fs::path path, DiskOps& disk) : path_(std::move(path)), disk_(disk), file_(disk.create(path_)) {}
   void add(const void* data, std::size_t bytes) {
-    write_fully(file_.get(), data, bytes, path_);
+    disk_.write(file_, data, bytes, path_);
     hash_.add(data, bytes);
     bytes_ += static_cast<std::int64_t>(bytes);
   }
   Manifest::File finish() {
-    if (fsync(file_.get()) != 0) throw storage_error("cannot sync", path_, errno);
-    if (!file_.close()) throw storage_error("cannot close", path_, errno);
+    disk_.finish(std::move(file_), path_);
     return {bytes_, hash_text(hash_.value())};
   }
 
  private:
   fs::path path_;
+  DiskOps& disk_;
   FileHandle file_;
   Xxh64 hash_;
   std::int64_t bytes_ = 0;
 };
 
-Manifest::File write_tensors(const fs::path& path, const std::vector<NamedTensor>& tensors, std::int64_t step) {
-  HashedFile file(path);
+Manifest::File write_tensors(const fs::path& path, const std::vector<NamedTensor>& tensors, std::int64_t step,
+                             DiskOps& disk) {
+  HashedFile file(path, disk);
   write_safetensors(tensors, {{"format", "pt"}, {"step", std::to_string(step)}},
                     [&](const void* data, std::size_t bytes) { file.add(data, bytes); });
   return file.finish();
 }
 
-Manifest::File write_text(const fs::path& path, const std::string& text) {
-  HashedFile file(path);
+Manifest::File write_text(const fs::path& path, const std::string& text, DiskOps& disk) {
+  HashedFile file(path, disk);
   file.add(text.data(), text.size());
   return file.finish();
 }
 
-void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot& snapshot, const std::string& config) {
-  manifest.files[kModel] = write_tensors(folder / kModel, snapshot.model, manifest.step);
-  manifest.files[kState] = write_tensors(folder / kState, snapshot.state, manifest.step);
-  manifest.files[kConfig] = write_text(folder / kConfig, config);
-  write_text(folder / kManifest, manifest_text(manifest));
-  sync_folder(folder);
+void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot& snapshot, const std::string& config,
+                 DiskOps& disk) {
+  manifest.files[kModel] = write_tensors(folder / kModel, snapshot.model, manifest.step, disk);
+  manifest.files[kState] = write_tensors(folder / kState, snapshot.state, manifest.step, disk);
+  manifest.files[kConfig] = write_text(folder / kConfig, config, disk);
+  if (const auto order = fault_point(FaultPoint::kCheckpointManifest, FaultServes::kDisk)) {
+    throw storage_error("cannot write", folder / kManifest, order.error_number());
+  }
+  write_text(folder / kManifest, manifest_text(manifest), disk);
+  disk.sync_folder(folder);
 }
 
 /// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant. File
 /// systems without that (NFS) get two renames: killed between them, the run goes on from an older checkpoint.
-void put_in_place(const fs::path& finished, const fs::path& folder) {
+void put_in_place(const fs::path& finished, const fs::path& folder, DiskOps& disk) {
   if (!fs::exists(folder)) {
-    rename_durably(finished, folder);
+    disk.rename_durably(finished, folder);
     return;
   }
-  if (renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
-    sync_folder(folder.parent_path());
-    fs::remove_all(finished);
+  if (disk.exchange_durably(finished, folder)) {
+    disk.remove_all(finished);
     return;
   }
-  if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP) throw storage_error("cannot replace", folder, errno);
   const fs::path old = folder.string() + ".old";
-  fs::remove_all(old);
-  rename_durably(folder, old);
-  rename_durably(finished, folder);
-  fs::remove_all(old);
+  disk.remove_all(old);
+  disk.rename_durably(folder, old);
+  disk.rename_durably(finished, folder);
+  disk.remove_all(old);
+}
+
+/// What is left is removed by the next save or start.
+void remove_quietly(const fs::path& path, DiskOps& disk) {
+  try {
+    disk.remove_all(path);
+  } catch (const StorageError&) {
+  }
 }
 
 }  // namespace
@@ -151,17 +156,15 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
 }
 
 void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnapshot& snapshot,
-                      const std::string& config_text) {
+                      const std::string& config_text, DiskOps& disk) {
   const fs::path unfinished = folder.string() + ".tmp";
-  std::error_code error;
-  fs::remove_all(unfinished, error);
-  fs::create_directories(unfinished, error);
-  if (error) throw storage_error("cannot create", unfinished, error.value());
+  disk.remove_all(unfinished);
+  disk.make_folders(unfinished);
   try {
-    write_files(unfinished, manifest, snapshot, config_text);
-    put_in_place(unfinished, folder);
+    write_files(unfinished, manifest, snapshot, config_text, disk);
+    put_in_place(unfinished, folder, disk);
   } catch (...) {
-    fs::remove_all(unfinished, error);
+    remove_quietly(unfinished, disk);
     throw;
   }
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/disk_ops.h"
 #include "core/train/state_snapshot.h"
 
 namespace triptych {
@@ -40,7 +41,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where);
 /// parent; one that is there already is replaced in one instant. Throws StorageError and leaves nothing but what was
 /// there before.
 void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
-                      const std::string& config_text);
+                      const std::string& config_text, DiskOps& disk = system_disk());
 
 /// Reads the manifest and checks size and hash of every file. Throws DamagedCheckpoint naming file, expected and
 /// actual; CheckpointError when it cannot be read or is of another format version.

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstdio>
 
-#include "core/base/atomic_file.h"
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
 
@@ -42,12 +42,21 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
 }
 
 /// Renames PATH to PATH.suffix, or PATH.suffix2, ... if that is taken.
-fs::path set_aside(const fs::path& path, const std::string& suffix) {
+fs::path set_aside(const fs::path& path, const std::string& suffix, DiskOps& disk) {
   for (int attempt = 1;; ++attempt) {
     const fs::path aside = path.string() + "." + suffix + (attempt > 1 ? std::to_string(attempt) : "");
     if (fs::exists(fs::symlink_status(aside))) continue;
-    rename_durably(path, aside);
+    disk.rename_durably(path, aside);
     return aside;
+  }
+}
+
+/// What cannot be removed now does no harm: nothing takes it for a checkpoint.
+void remove_if_possible(const fs::path& path, DiskOps& disk) {
+  try {
+    disk.remove_all(path);
+  } catch (const StorageError& error) {
+    log_warning(error.what());
   }
 }
 
@@ -91,8 +100,9 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest_valid(bool look_on
       return Found{candidate, std::move(manifest)};
     } catch (const DamagedCheckpoint& error) {
       last_problem = error.what();
-      log_warning(look_only ? last_problem
-                            : last_problem + "; set aside as " + set_aside(candidate, "bad").filename().string());
+      log_warning(look_only
+                      ? last_problem
+                      : last_problem + "; set aside as " + set_aside(candidate, "bad", *disk_).filename().string());
     }
   }
   const auto before = set_aside_before(folder_);
@@ -104,25 +114,22 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest_valid(bool look_on
 
 void CheckpointStore::supersede_after(std::int64_t step) const {
   for (const auto other : steps()) {
-    if (other > step) set_aside(path(other), "superseded");
+    if (other > step) set_aside(path(other), "superseded", *disk_);
   }
 }
 
 void CheckpointStore::remove_unfinished() const {
-  std::error_code error;
   for (const auto& entry : entries_of(folder_)) {
     const auto name = entry.filename().string();
-    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) fs::remove_all(entry, error);
+    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) remove_if_possible(entry, *disk_);
   }
 }
 
 void CheckpointStore::remove(std::int64_t step) const {
   const fs::path doomed = path(step).string() + ".tmp";
-  std::error_code error;
-  fs::remove_all(doomed, error);
-  rename_durably(path(step), doomed);
-  fs::remove_all(doomed, error);
-  if (error) throw storage_error("cannot remove", doomed, error.value());
+  disk_->remove_all(doomed);
+  disk_->rename_durably(path(step), doomed);
+  disk_->remove_all(doomed);
 }
 
 CheckpointWriter::~CheckpointWriter() {
@@ -168,8 +175,10 @@ void CheckpointWriter::wait_for_copy() {
 }
 
 void CheckpointWriter::write(const SaveJob& job) const {
-  for (const auto& log : job.logs) sync_file(log);
-  write_checkpoint(store_.path(job.manifest.step), job.manifest, job.snapshot, job.config_text);
+  const FaultStep here(job.manifest.step);
+  auto& disk = store_.disk();
+  for (const auto& log : job.logs) disk.sync_file(log);
+  write_checkpoint(store_.path(job.manifest.step), job.manifest, job.snapshot, job.config_text, disk);
   try {
     prune(job.best_step);
   } catch (const Error& error) {  // the new checkpoint is safe: an old one too many does no harm

@@ -16,7 +16,8 @@ namespace triptych {
 
 class CheckpointStore {
  public:
-  explicit CheckpointStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit CheckpointStore(std::filesystem::path folder, DiskOps& disk = system_disk())
+      : folder_(std::move(folder)), disk_(&disk) {}
   struct Found {
     std::filesystem::path path;
     Manifest manifest;
@@ -35,9 +36,11 @@ class CheckpointStore {
   void remove_unfinished() const;
   /// Removes a checkpoint so that a crash half-way leaves nothing that looks complete.
   void remove(std::int64_t step) const;
+  DiskOps& disk() const { return *disk_; }  ///< what changes the folder
 
  private:
   std::filesystem::path folder_;
+  DiskOps* disk_;
 };
 
 /// What one save writes.

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/base/strings.h"
 #include "core/eval/evaluator_table.h"
 #include "core/objective/embedding.h"
@@ -53,6 +54,7 @@ Metrics Evaluations::run(std::int64_t step, EvalScope scope, const std::function
   for (auto& entry : entries_) {
     if (!due(entry, step)) continue;
     if (stop()) return {};
+    fault_point(FaultPoint::kEvaluation);
     for (const auto& metric : entry.evaluator->run(encoders, scope)) {
       metrics.emplace_back("eval/" + entry.name + "/" + metric.name, metric.value);
     }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/base/config.h"
+#include "core/base/duration.h"
 
 namespace triptych {
 
@@ -26,6 +27,7 @@ struct LoopConfig {
   std::int64_t max_skipped_steps = 5;
   double skip_norm_above = 0;
   double timeout_s = 600;
+  Duration verify_every = steps(100);
   std::optional<EmaConfig> ema = {};
   std::string attention = "auto";
   bool activation_checkpointing = false;
@@ -61,6 +63,9 @@ struct LoopConfig {
           "fp16: first multiplier of the loss; halved after a step that overflows, doubled after 2,000 that do not",
           at_least(1));
     field("timeout_s", c.timeout_s, "seconds a rank waits for its peers in one collective", positive());
+    field("verify_every", c.verify_every,
+          "how often the ranks compare hashes of what all of them hold, to find a rank whose bits changed; also before "
+          "each checkpoint. 0: only then");
   }
   void validate() const {
     if (skip_norm_above > 0 && skip_norm_above <= 1) {

@@ -40,6 +40,7 @@ class AdamW {
   void collect();                     ///< the moments of every parameter on rank 0. Collective
   void keep_own();                    ///< drops the moments that are other ranks'
   std::int64_t moment_bytes() const;  ///< of this rank
+  bool sharded() const { return shards_.sharded(); }
 
   /// OpenCLIP's rule: matrices and larger are decayed; vectors, scalars, biases, norms and the logit scale are not.
   static bool decays(const std::string& name, const at::Tensor& parameter);

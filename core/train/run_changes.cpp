@@ -41,7 +41,7 @@ std::string value_at(const YamlNode& root, const std::string& path) {
 
 bool free_to_change(const std::string& key) {
   for (const char* section : {"log", "checkpoint", "eval", "data.workers", "data.prefetch", "train.device",
-                              "train.threads", "train.timeout_s", "run.name", "run.dir"}) {
+                              "train.threads", "train.timeout_s", "train.verify_every", "run.name", "run.dir"}) {
     if (within(key, section)) return true;
   }
   return false;

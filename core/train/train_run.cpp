@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/base/clock.h"
+#include "core/base/fault_plan.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/base/strings.h"
@@ -17,6 +18,7 @@
 #include "core/train/bad_records.h"
 #include "core/train/checkpoint_store.h"
 #include "core/train/ledger.h"
+#include "core/train/replica_check.h"
 #include "core/train/resume.h"
 #include "core/train/run_directory.h"
 #include "core/train/run_log.h"
@@ -54,6 +56,8 @@ class TrainRun {
   void write_metrics(const StepReport& report);
   void note_bad_records(const std::vector<BadRecord>& met, bool anywhere);
   void evaluate_if_due();
+  void verify_if_due();
+  void verify();
   void save_if_due();
   void save();
   void settle();
@@ -106,13 +110,14 @@ class TrainRun {
   std::unique_ptr<RunLog> log_;  // rank 0
   std::unique_ptr<RunSaver> saver_;
   std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
-  std::int64_t saved_step_ = -1;
+  std::int64_t saved_step_ = -1, verified_step_ = -1;
   bool stop_ = false, better_ = false, save_due_ = false, first_step_ = true, branches_ = false;
   Interval interval_;
 };
 
 TrainRun::TrainRun(const TrainRequest& request, const Place& place, Collectives& comm)
     : request_(request), place_(place), comm_(comm) {
+  tell_fault_rank(place.rank);
   const bool resumes = take_directory();
   parts_ = open_parts(request, place, comm, resumes);
   const auto& config = request.config;
@@ -211,6 +216,7 @@ ExitCode TrainRun::run() {
   if (comm_.sum(static_cast<std::int64_t>(no_batch_.has_value())) > 0) throw_no_batch();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {
     one_step();
+    verify_if_due();
     save_if_due();  // first: an evaluation may take hours, or fail
     if (!stop_) evaluate_if_due();
     save_if_due();
@@ -218,6 +224,7 @@ ExitCode TrainRun::run() {
   if (profile_) profile_->end();
   settle();
   board_.set_phase(Phase::kEnd);
+  fault_point(FaultPoint::kShutdown);
   end_progress();
   const auto last = trainer_->steps_done();
   const bool done =
@@ -250,6 +257,7 @@ void TrainRun::fetch(std::int64_t steps_done) {
 }
 
 void TrainRun::one_step() {
+  tell_fault_step(trainer_->steps_done() + 1);
   const bool first = std::exchange(first_step_, false);
   auto batches = std::move(upcoming_);
   copy_->finish(batches);
@@ -393,6 +401,18 @@ void TrainRun::evaluate_if_due() {
   interval_.begin += Clock::now() - begin;  // rates are those of training
 }
 
+void TrainRun::verify_if_due() {
+  if (request_.config.train.verify_every.due(trainer_->steps_done(), parts_.plan.geometry)) verify();
+}
+
+/// Throws on every rank where one holds other bits than the rest. Collective.
+void TrainRun::verify() {
+  if (comm_.size() == 1 || verified_step_ == trainer_->steps_done()) return;
+  check_replicas([this](StateVisitor& visitor) { trainer_->visit_replicas(visitor); }, trainer_->steps_done(),
+                 place_.host, comm_);
+  verified_step_ = trainer_->steps_done();
+}
+
 void TrainRun::save_if_due() {
   const auto& config = request_.config.checkpoint;
   const auto& geometry = parts_.plan.geometry;
@@ -406,6 +426,7 @@ void TrainRun::save_if_due() {
 }
 
 void TrainRun::save() {
+  verify();
   trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
   saved_step_ = trainer_->steps_done();
   save_due_ = false;

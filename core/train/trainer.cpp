@@ -8,6 +8,8 @@
 #include <cmath>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
+#include "core/module/flip_bit.h"
 #include "core/train/parameter_rules.h"
 
 namespace triptych {
@@ -104,8 +106,11 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   sync_.before_forward();
   if (objective_.begin_step_changes_state()) before_change_();
   objective_.begin_step(scope);
-  const LossReport local = objective_.accumulate(micro_batches, scope);  // backward inside; averaging overlaps it
+  const auto forward_order = fault_point(FaultPoint::kForward, FaultServes::kNumbers);
+  LossReport local = objective_.accumulate(micro_batches, scope);  // backward inside; averaging overlaps it
+  if (forward_order) local.total = at::full_like(local.total, NAN);
   sync_.finish();
+  if (fault_point(FaultPoint::kAllReduceExit, FaultServes::kNumbers)) flip_bit(trained_.front().tensor.grad());
   before_change_();
 
   add_losses(local, report);
@@ -114,7 +119,9 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   report.verdict = judge(report);
   if (report.verdict == Verdict::kTake) {
     optimizer_.clip(report.grad_norm);
+    const auto order = fault_point(FaultPoint::kOptimizer, FaultServes::kNumbers);
     optimizer_.update(report.lr, schedule_.beta1_at(steps_done_));
+    if (order) flip_bit(trained_.front().tensor);
     objective_.after_update(scope);
     if (ema_) ema_->update();
   }
@@ -206,9 +213,19 @@ Trainer::WholeState::~WholeState() {
   trainer_.optimizer_.keep_own();
 }
 
+void Trainer::visit_replicas(StateVisitor& visitor) {
+  objective_.visit_state(visitor);
+  if (!optimizer_.sharded()) optimizer_.visit_state(visitor);
+  visit_counters(visitor);
+}
+
 void Trainer::visit_state(StateVisitor& visitor) {
   objective_.visit_state(visitor);
   optimizer_.visit_state(visitor);
+  visit_counters(visitor);
+}
+
+void Trainer::visit_counters(StateVisitor& visitor) {
   guard_.visit_state(visitor);
   if (scaler_) scaler_->visit_state(visitor);
   if (ema_) ema_->visit_state(visitor);

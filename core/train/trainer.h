@@ -61,6 +61,8 @@ class Trainer {
   WeightEma* ema() { return ema_ ? &*ema_ : nullptr; }
   /// All that the next steps depend on: objective, optimizer, guard, counters. While a WholeState lives.
   void visit_state(StateVisitor& visitor);
+  /// What of it every rank must hold alike: all but the moments that optimizer.shard gives to one rank each.
+  void visit_replicas(StateVisitor& visitor);
 
   /// With optimizer.shard a rank holds a part of the state. While this lives rank 0 holds all of it (collective), or
   /// every rank has the room for all of it, to be loaded.
@@ -81,6 +83,7 @@ class Trainer {
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm,
           const Trained& trained);
   StepClock clock() const;
+  void visit_counters(StateVisitor& visitor);
   Verdict judge(const StepReport& report);
   void add_losses(const LossReport& local, StepReport& report);
   [[noreturn]] void throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches);

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 
+#include "core/base/fault_plan.h"
+#include "core/module/flip_bit.h"
+
 namespace triptych {
 
 WeightEma::WeightEma(const EmaConfig& config, std::vector<NamedTensor> weights) : decay_(config.decay) {
@@ -17,9 +20,11 @@ WeightEma::WeightEma(const EmaConfig& config, std::vector<NamedTensor> weights) 
 }
 
 void WeightEma::update() {
+  const auto order = fault_point(FaultPoint::kEma, FaultServes::kNumbers);
   const c10::NoGradGuard no_grad;
   const auto n = static_cast<double>(++updates_);
   at::_foreach_lerp_(averages_, weights_, 1 - std::min(decay_, (1 + n) / (10 + n)));
+  if (order) flip_bit(averages_.front());
 }
 
 void WeightEma::visit_state(StateVisitor& visitor) {

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/base/log.h"
 #include "data/formats/printable.h"
 
@@ -83,7 +84,11 @@ InputFile::~InputFile() {
 std::size_t InputFile::read_at(std::int64_t offset, std::span<unsigned char> out) const {
   std::size_t done = 0;
   while (done < out.size()) {
-    const auto n = with_retries(path_, [&] {
+    const auto n = with_retries(path_, [&]() -> ssize_t {
+      if (const auto order = fault_point(FaultPoint::kDataRead, FaultServes::kDisk)) {
+        errno = order.error_number();
+        return -1;
+      }
       return ::pread(descriptor_, out.data() + done, out.size() - done, offset + static_cast<std::int64_t>(done));
     });
     if (n < 0) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "data/image/decode_formats.h"
 
 namespace triptych {
@@ -83,6 +84,7 @@ RealBox PicturePart::inside(const Box& region) const {
 }
 
 PicturePart decode_part(std::span<const unsigned char> file, const DecodeConfig& config, const NeedsOf& needs) {
+  fault_point(FaultPoint::kDecode);
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()), file.size());
   if (bytes.empty()) throw DataError("picture: got 0 bytes, expected a JPEG, PNG or WebP file");
   const auto format = sniff(bytes);

@@ -179,6 +179,7 @@ constexpr Broken kBroken[] = {
     {"batch_size", "train: {@batch_size: 12}\n", "train.batch_size: unknown key|known here: global_batch"},
     {"precision_unknown", "train: {precision: @fp8}\n", "train.precision: got 'fp8', expected one of fp32, bf16, fp16, fp64"},
     {"skip_norm_below_one", "train: {skip_norm_above: @0.5}\n", "train.skip_norm_above: a factor over the running mean must be > 1"},
+    {"verify_every_without_a_unit", "train: {verify_every: @100}\n", "train.verify_every: got '100', expected a length with its unit"},
     {"timeout_with_a_unit", "train: {timeout_s: @10m}\n", "train.timeout_s: got '10m', expected a number > 0"},
 
     // optimizer

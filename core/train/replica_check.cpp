@@ -1,0 +1,107 @@
+// One hash an item; one number for all of them where all is well.
+#include "core/train/replica_check.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <bit>
+#include <map>
+#include <vector>
+
+#include "core/base/hash.h"
+#include "core/base/strings.h"
+#include "core/module/tensor_hash.h"
+
+namespace triptych {
+namespace {
+
+/// The items of a state with their hashes, in the order of the visit.
+class ItemHashes : public StateVisitor {
+ public:
+  void tensor(const std::string& name, at::Tensor& tensor) override { add(name, 0, tensor.detach()); }
+  void integer(const std::string& name, std::int64_t& value) override {
+    add(name, std::bit_cast<std::uint64_t>(value));
+  }
+  void real(const std::string& name, double& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
+  void text(const std::string& name, std::string& value) override { add(name, xxh64(value)); }
+
+  /// Hashes the tensors, as many at a time as this rank has threads.
+  void finish() {
+    const auto count = static_cast<std::int64_t>(tensors_.size());
+    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        if (tensors_[i].defined()) hashes_[i] = static_cast<std::int64_t>(tensor_hash(tensors_[i]));
+      }
+    });
+    tensors_.clear();
+  }
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<std::int64_t>& hashes() const { return hashes_; }
+
+ private:
+  void add(const std::string& name, std::uint64_t hash, at::Tensor tensor = {}) {
+    names_.push_back(name);
+    hashes_.push_back(static_cast<std::int64_t>(hash));
+    tensors_.push_back(std::move(tensor));
+  }
+  std::vector<std::string> names_;
+  std::vector<std::int64_t> hashes_;
+  std::vector<at::Tensor> tensors_;
+};
+
+/// Ranks by what they hold.
+using Groups = std::map<std::int64_t, std::vector<std::int64_t>>;
+
+Groups groups_of(const at::Tensor& column) {
+  Groups groups;
+  for (std::int64_t rank = 0; rank < column.numel(); ++rank) groups[column[rank].item<std::int64_t>()].push_back(rank);
+  return groups;
+}
+
+/// "rank 1 on node2 has 00..0f, 3 others have 00..12"; every rank where more than half agree on nothing.
+std::string who_differs(const Groups& groups, std::size_t ranks, const std::vector<std::string>& hosts) {
+  std::vector<std::string> parts;
+  std::string others;
+  for (const auto& [hash, members] : groups) {
+    const auto bits = hash_text(static_cast<std::uint64_t>(hash));
+    if (2 * members.size() > ranks) {
+      others = std::to_string(members.size()) + " others have " + bits;
+      continue;
+    }
+    for (const auto rank : members) {
+      parts.push_back("rank " + std::to_string(rank) + " on " + hosts[static_cast<std::size_t>(rank)] + " has " + bits);
+    }
+  }
+  if (!others.empty()) parts.push_back(others);
+  return join(parts, ", ");
+}
+
+[[noreturn]] void throw_difference(const ItemHashes& mine, std::int64_t step, const std::string& host,
+                                   Collectives& comm) {
+  const auto hosts = comm.all_gather_text(host);
+  const auto count = static_cast<std::int64_t>(mine.hashes().size());
+  const auto by_rank = comm.all_gather(at::tensor(mine.hashes(), at::kLong)).view({comm.size(), count});
+  const auto differs = (by_rank != by_rank[0]).any(0);
+  const auto items = differs.sum().item<std::int64_t>(), first = differs.to(at::kLong).argmax().item<std::int64_t>();
+  throw ReplicaError(
+      "step " + std::to_string(step) + ": the ranks no longer hold the same state. " +
+      mine.names()[static_cast<std::size_t>(first)] + ": " +
+      who_differs(groups_of(by_rank.select(1, first)), static_cast<std::size_t>(comm.size()), hosts) +
+      (items > 1 ? "; " + std::to_string(items - 1) + " more items differ" : "") +
+      ". Memory, processor or network of such a rank changed bits; nothing of this state was saved. The same command "
+      "goes on from the last checkpoint; if this comes again, leave that host out");
+}
+
+}  // namespace
+
+void check_replicas(const VisitState& visit, std::int64_t step, const std::string& host, Collectives& comm) {
+  ItemHashes mine;
+  visit(mine);
+  mine.finish();
+  const auto all = xxh64(mine.hashes().data(), mine.hashes().size() * sizeof(std::int64_t));
+  const auto by_rank = comm.all_gather(at::full({1}, static_cast<std::int64_t>(all), at::kLong));
+  if ((by_rank == by_rank[0]).all().item<bool>()) return;
+  throw_difference(mine, step, host, comm);
+}
+
+}  // namespace triptych
