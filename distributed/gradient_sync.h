@@ -11,9 +11,9 @@
 namespace triptych {
 
 enum class SyncForm {
-  kReducer,  ///< c10d::Reducer: buckets are reduced while backward runs. Every parameter must get its gradient in the
-             ///< last backward of a step, exactly once
-  kFlat,     ///< fixed buckets, reduced after the last backward. For everything else
+  kReducer,    ///< c10d::Reducer: buckets are reduced while backward runs. Every parameter must get its gradient in the
+               ///< last backward of a step, exactly once
+  kFlat,       ///< fixed buckets, reduced after the last backward. For everything else
   kShardTree,  ///< summed over fixed shards of the global batch in a fixed tree, after the last backward: the same bits
                ///< on any number of ranks (shard_tree.h)
 };

@@ -51,7 +51,7 @@ LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batche
     const at::Tensor logits = encode(batch, scope).front();
     const LossOutput loss =
         softmax_cross_entropy(logits, all_row_labels({&batch, 1}, context_.device), config_.label_smoothing);
-    // The mean over the local rows, or with virtual shards over all, is that of the micro-batches' means by their share.
+    // The mean over the local rows (with virtual shards over all) is that of the micro-batches' means by their share.
     const double share = static_cast<double>(batch.images.size(0)) / static_cast<double>(rows);
     const bool last = &batch == &micro_batches.back();
     scope.backward({loss.total}, {scope.seed_gradient(loss.total, share)}, last ? Last::kYes : Last::kNo);

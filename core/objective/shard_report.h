@@ -7,7 +7,8 @@
 
 namespace triptych {
 
-/// `own`: of this rank's shards, in order, each already its share of the whole; the same number and terms on every rank.
+/// `own`: of this rank's shards, in order, each already its share of the whole; the same number and terms on every
+/// rank.
 /// -> the sums over all ranks' shards, one after the other in fp64: the same bits on any number of ranks. Collective.
 LossReport sum_of_shards(const std::vector<LossReport>& own, Collectives& comm);
 

@@ -147,9 +147,9 @@ std::string settings_table(const TrainRequest& request, const Place& place, cons
                             std::to_string(plan.local_batch / plan.micro_batch) + " micro-batches x " +
                             std::to_string(plan.micro_batch) + " rows");
   if (const auto shards = config.distributed.virtual_shards; shards > 0) {
-    table += row("virtual shards", std::to_string(shards) + ": the same bits on any number of ranks that divides them, at " +
-                                       std::to_string(parts.compute.threads) +
-                                       " threads each; every rank computes the loss of all rows");
+    table += row("virtual shards",
+                 std::to_string(shards) + ": the same bits on any number of ranks that divides them, at " +
+                     std::to_string(parts.compute.threads) + " threads each; every rank computes the loss of all rows");
   }
   table += row("steps", human_count(plan.total_steps) + " (" + config.schedule.total.text() + "), warm-up " +
                             human_count(plan.warmup_steps));

@@ -74,8 +74,8 @@ BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks) {
   plan.local = train.global_batch / ranks;
   if (shards > 0) {
     if (train.global_batch % shards != 0) {
-      throw ConfigError("train.global_batch: " + number(train.global_batch) + " does not divide by the " + number(shards) +
-                        " shards of distributed.virtual_shards; use a multiple of " + number(shards));
+      throw ConfigError("train.global_batch: " + number(train.global_batch) + " does not divide by the " +
+                        number(shards) + " shards of distributed.virtual_shards; use a multiple of " + number(shards));
     }
     plan.micro = train.global_batch / shards;
     return plan;

@@ -61,8 +61,8 @@ struct BatchPlan {
   std::int64_t local = 0, micro = 0;
 };
 
-/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide, virtual shards that do
-/// not divide among the ranks.
+/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide, virtual shards that
+/// do not divide among the ranks.
 BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks);
 
 /// Throws ConfigError as plan_batch, and for a warm-up longer than the run.

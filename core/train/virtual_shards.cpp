@@ -23,8 +23,9 @@ std::string divisors(std::int64_t number) {
 void check_objective(const ObjectiveConfig& objective) {
   const std::string reason = std::string(", which ") + kSetting + " rules out; ";
   if (std::holds_alternative<TclConfig>(objective)) {
-    throw FieldError("objective.name", "tcl takes its pairs and negatives among the rows of a micro-batch and of a rank" +
-                                           reason + "use unicl, clip, siglip, supcon or cross_entropy, or 0 shards");
+    throw FieldError("objective.name",
+                     "tcl takes its pairs and negatives among the rows of a micro-batch and of a rank" + reason +
+                         "use unicl, clip, siglip, supcon or cross_entropy, or 0 shards");
   }
   if (std::holds_alternative<LoupeConfig>(objective)) {
     throw FieldError("objective.name", "loupe averages its games over what the rows of a rank hold" + reason +
@@ -50,9 +51,10 @@ void check_virtual_shards(const TrainConfig& config) {
                                    std::to_string(batch) + "; use one of " + divisors(batch) + ", or 0 for none");
   }
   if (config.train.micro_batch != 0 && config.train.micro_batch != batch / shards) {
-    throw FieldError("train.micro_batch", std::to_string(config.train.micro_batch) + ", but a micro-batch is one of the " +
-                                              std::to_string(shards) + " shards of " + kSetting + " and has " +
-                                              std::to_string(batch / shards) + " rows; leave it out");
+    throw FieldError("train.micro_batch", std::to_string(config.train.micro_batch) +
+                                              ", but a micro-batch is one of the " + std::to_string(shards) +
+                                              " shards of " + kSetting + " and has " + std::to_string(batch / shards) +
+                                              " rows; leave it out");
   }
   if (std::holds_alternative<ResNetConfig>(config.model.image)) {
     throw FieldError("model.image.type", std::string("resnet normalises over the rows of a rank's micro-batch and the "

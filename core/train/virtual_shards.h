@@ -6,8 +6,8 @@
 
 namespace triptych {
 
-/// Contradictions that need neither data nor ranks: a batch that does not divide, and settings with which a step depends
-/// on the cut into ranks. Throws FieldError. Nothing where the setting is off.
+/// Contradictions that need neither data nor ranks: a batch that does not divide, and settings with which a step
+/// depends on the cut into ranks. Throws FieldError. Nothing where the setting is off.
 void check_virtual_shards(const TrainConfig& config);
 
 /// Throws ConfigError that lists the numbers of ranks that divide the shards. Nothing where the setting is off.

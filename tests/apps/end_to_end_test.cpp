@@ -91,10 +91,10 @@ TEST(EndToEnd, ARingOverMpiTrainsAsOneRankDoes) {
 
 /// DIR/NAME/steps.jsonl after a run of four steps over 24 virtual shards under mpirun.
 std::string sharded_proof(const TempDir& dir, const std::string& config, const std::string& name, int ranks) {
-  const auto outcome = run_shell("mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " +
-                                 (dir / name).string() +
-                                 " --set train.global_batch=24 --set train.micro_batch=0 --set eval=[] --set "
-                                 "checkpoint.every.steps=1 --set log.step_record=true --set distributed.virtual_shards=24");
+  const auto outcome = run_shell(
+      "mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " + (dir / name).string() +
+      " --set train.global_batch=24 --set train.micro_batch=0 --set eval=[] --set "
+      "checkpoint.every.steps=1 --set log.step_record=true --set distributed.virtual_shards=24");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, testing::Not(HasSubstr("last bits"))) << "another number of ranks is no change";
   return slurp(dir / name / "steps.jsonl");
