@@ -71,8 +71,10 @@ TEST(VirtualShards, EveryNumberOfRanksGivesTheSameBytes) {
   const auto one = tiny.lines("n1", "metrics.jsonl"), eight = tiny.lines("n8", "metrics.jsonl");
   ASSERT_EQ(one.size(), eight.size());
   for (std::size_t i = 0; i < one.size(); ++i) {
-    for (const auto& [key, value] : one[i].items())
-      if (key.starts_with("loss")) EXPECT_EQ(value, eight[i].at(key)) << key;
+    for (const auto& [key, value] : one[i].items()) {
+      if (!key.starts_with("loss")) continue;
+      EXPECT_EQ(value, eight[i].at(key)) << key;
+    }
   }
 }
 
@@ -252,7 +254,11 @@ TEST(VirtualShards, AnotherNumberOfThemIsRefusedAtResumeAndOtherRanksAreNoNews) 
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.what(), HasSubstr("distributed.virtual_shards: '24' -> '8'"));
   }
-  const Manifest manifest{.ranks = 4, .threads = 2, .device = "cpu", .instruction_set = "AVX2"};
+  Manifest manifest;
+  manifest.ranks = 4;
+  manifest.threads = 2;
+  manifest.device = "cpu";
+  manifest.instruction_set = "AVX2";
   EXPECT_EQ(environment_changes(manifest, 3, 2, "cpu", "AVX2", /*any_ranks=*/true), "");
   EXPECT_THAT(environment_changes(manifest, 3, 2, "cpu", "AVX2"), HasSubstr("ranks 4 -> 3"));
   EXPECT_THAT(environment_changes(manifest, 3, 1, "cpu", "AVX2", true),
