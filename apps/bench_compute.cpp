@@ -124,6 +124,34 @@ struct LossWork {
   }
 };
 
+/// Steps of `sharded` and of the same run without virtual shards, in turns, so that what else the machine does meets
+/// both; the latter needs its own model and moments. Collective.
+Json cost_of_shards(const ComputeBench& bench, BenchTrainer& sharded, Launch& launch) {
+  const at::Device device(launch.place().device);
+  auto config = bench.config;
+  config.distributed.virtual_shards = 0;
+  BenchTrainer plain(config, bench.inputs, launch);
+  plain.step();
+  std::vector<double> with, without;
+  const auto timed = [&](BenchTrainer& run, std::vector<double>& times) {
+    wait_for(device);
+    const auto begin = Clock::now();
+    run.step();
+    wait_for(device);
+    times.push_back(seconds_since(begin));
+  };
+  const auto both = [&] {
+    timed(sharded, with);
+    timed(plain, without);
+  };
+  time_runs(both, bench.seconds, 3, device, launch.comm());
+  return {{"shards", bench.config.distributed.virtual_shards},
+          {"median_step_s", median(with)},
+          {"micro_batch_without", plain.plan().micro_batch},
+          {"median_step_s_without", median(without)},
+          {"ratio", median(with) / median(without)}};
+}
+
 /// Steps of the run by part, at least three. Collective.
 std::vector<TimedStep> timed_steps(BenchTrainer& run, double seconds, at::Device device, Collectives& comm) {
   StepParts parts([&] { wait_for(device); });
@@ -203,6 +231,7 @@ Json bench_step(const ComputeBench& bench, Launch& launch) {
                  {"samples_per_s", global_batch / median(times)},
                  {"peak_rss_mb", memory.peak_rss_mb},
                  {"peak_gpu_mb", memory.peak_gpu_mb}};
+  if (bench.config.distributed.virtual_shards > 0) result["virtual_shards"] = cost_of_shards(bench, run, launch);
   if (by_part) result["parts"] = part_table(timed_steps(run, bench.seconds / 2, device, comm));
   return result;
 }

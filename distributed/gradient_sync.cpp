@@ -1,5 +1,6 @@
 // Gradients are copied into flat buffers (buckets), divided by the number of ranks and summed over them. Both forms cut
-// the same buckets and do the same arithmetic; they differ in who fills a bucket and when its reduction starts.
+// the same buckets and do the same arithmetic; they differ in who fills a bucket and when its reduction starts. The
+// third form has no buckets: shard_tree.cpp.
 #include "distributed/gradient_sync.h"
 
 #include <ATen/ATen.h>
@@ -10,6 +11,7 @@
 
 #include "core/base/errors.h"
 #include "distributed/collective_call.h"
+#include "distributed/shard_tree.h"
 
 namespace triptych {
 namespace {
@@ -33,8 +35,12 @@ struct FixedReducer : c10d::Reducer {
 std::string describe(SyncForm form, const std::vector<std::string>& names, const std::vector<at::Tensor>& parameters,
                      const GradientSyncOptions& options) {
   std::ostringstream text;
-  text << (form == SyncForm::kReducer ? "reducer" : "flat") << " buckets of " << options.first_bucket_bytes << " and "
-       << options.bucket_bytes << " bytes\n";
+  if (form == SyncForm::kShardTree) {
+    text << "tree of " << options.shards << " shards\n";
+  } else {
+    text << (form == SyncForm::kReducer ? "reducer" : "flat") << " buckets of " << options.first_bucket_bytes << " and "
+         << options.bucket_bytes << " bytes\n";
+  }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const auto& p = parameters[i];
     text << names[i] << ' ' << p.sizes() << " strides " << p.strides() << ' ' << p.scalar_type() << '\n';
@@ -81,6 +87,7 @@ struct GradientSync::Impl {
   const std::vector<std::vector<std::size_t>> buckets;  // parameter indices, in the order of reduction
   std::unique_ptr<FixedReducer> reducer;                // reducer form
   std::vector<at::Tensor> buffers;                      // flat form: one per bucket
+  std::unique_ptr<ShardTree> tree;                      // tree form
   std::vector<c10::intrusive_ptr<c10d::Work>> running;  // reductions of this step
   std::size_t started = 0;                              // buckets of this step
   std::vector<std::string> missing;                     // parameters of started buckets without a gradient
@@ -93,6 +100,7 @@ struct GradientSync::Impl {
   void start(at::Tensor buffer);
   void start_flat_buckets();
   void start_what_backward_left();
+  void finish_tree();
   /// Collective: throws on every rank if any rank lacks a gradient.
   void refuse_missing();
 };
@@ -139,6 +147,8 @@ GradientSync::Impl::Impl(SyncForm form_, std::vector<std::string> names_, std::v
         options.first_bucket_bytes, /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
         /*bucket_bytes_cap_list=*/std::vector<std::int64_t>{});
     reducer->register_comm_hook(std::make_unique<StartHook>([this](const at::Tensor& buffer) { start(buffer); }));
+  } else if (form == SyncForm::kShardTree) {
+    tree = std::make_unique<ShardTree>(options.shards, parameters, comm);
   } else {
     for (const auto& bucket : buckets) {
       std::int64_t elements = 0;
@@ -199,6 +209,12 @@ void GradientSync::Impl::start_what_backward_left() {
   }
 }
 
+void GradientSync::Impl::finish_tree() {
+  for (const auto i : tree->missing()) missing.push_back(names[i]);
+  refuse_missing();
+  tree->finish();
+}
+
 void GradientSync::Impl::refuse_missing() {
   if (comm.max(static_cast<std::int64_t>(missing.size())) == 0) return;
   std::string mine;
@@ -217,6 +233,8 @@ GradientSync::GradientSync(SyncForm form, std::vector<std::string> names, std::v
                            Collectives& comm, GradientSyncOptions options) {
   TORCH_CHECK(names.size() == parameters.size(), "GradientSync: ", names.size(), " names for ", parameters.size(),
               " parameters");
+  TORCH_CHECK((form == SyncForm::kShardTree) == (options.shards > 0), "GradientSync: ", options.shards,
+              " shards; the tree form has some, the others none");
   TORCH_CHECK(!parameters.empty(), "GradientSync: no parameter requires a gradient");
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     TORCH_CHECK(
@@ -242,13 +260,23 @@ void GradientSync::before_forward() {
   impl_->running.clear();
   impl_->missing.clear();
   if (impl_->reducer) impl_->reducer->prepare_for_forward();
+  if (impl_->tree) impl_->tree->clear();
 }
 
 void GradientSync::before_last_backward(const std::vector<at::Tensor>& roots) {
   if (impl_->reducer) impl_->reducer->prepare_for_backward(roots);
 }
 
+void GradientSync::end_shard() {
+  if (impl_->tree) impl_->tree->take_shard();
+}
+
+void GradientSync::end_common() {
+  if (impl_->tree) impl_->tree->take_common();
+}
+
 void GradientSync::finish() {
+  if (impl_->tree) return impl_->finish_tree();
   if (impl_->reducer) {
     impl_->start_what_backward_left();
   } else {

@@ -29,6 +29,13 @@ BatchSpec needs_of(const ModelConfig& model, const CorpusFacts& facts) {
   return needs;
 }
 
+RowLabels labels_of_loss(std::span<const Batch> micro_batches, at::Device device, StepScope& scope) {
+  RowLabels labels = all_row_labels(micro_batches, device);
+  for (auto* own : {&labels.labels_b, &labels.other_b, &labels.weight_b})
+    if (own->defined()) *own = scope.loss_rows(*own);
+  return labels;
+}
+
 }  // namespace
 
 ContrastiveObjective::ContrastiveObjective(const ModelConfig& model, const CorpusFacts& facts,
@@ -76,9 +83,9 @@ LossReport ContrastiveObjective::accumulate(std::span<const Batch> micro_batches
   forward.parameters = {model_.logit_scale()};
   if (model_.logit_bias().defined()) forward.parameters.push_back(model_.logit_bias());
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters) {
-    return loss_({rows[0], rows[1].flatten(0, 1), all_row_labels(micro_batches, context_.device), parameters[0].exp(),
-                  parameters.size() > 1 ? parameters[1] : at::Tensor(), scope.products()},
-                 scope.comm());
+    return loss_({rows[0], rows[1].flatten(0, 1), labels_of_loss(micro_batches, context_.device, scope),
+                  parameters[0].exp(), parameters.size() > 1 ? parameters[1] : at::Tensor(), scope.products()},
+                 scope.loss_comm());
   };
   return accumulate_cached(forward, scope);
 }

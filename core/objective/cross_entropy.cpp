@@ -6,6 +6,7 @@
 #include "core/model/image_preprocess.h"
 #include "core/model/model_factory.h"
 #include "core/objective/embedding.h"
+#include "core/objective/shard_report.h"
 #include "losses/cross_entropy.h"
 
 namespace triptych {
@@ -42,19 +43,23 @@ std::vector<at::Tensor> CrossEntropyObjective::encode(const Batch& batch, StepSc
 
 LossReport CrossEntropyObjective::accumulate(std::span<const Batch> micro_batches, StepScope& scope) {
   LossReport report;
+  std::vector<LossReport> shards;
   std::int64_t rows = 0;
   for (const auto& batch : micro_batches) rows += batch.images.size(0);
+  if (scope.sharded()) rows *= scope.comm().size();
   for (const auto& batch : micro_batches) {
     const at::Tensor logits = encode(batch, scope).front();
     const LossOutput loss =
         softmax_cross_entropy(logits, all_row_labels({&batch, 1}, context_.device), config_.label_smoothing);
-    // The mean over the local rows is the mean of the micro-batches' means, each by its share of rows.
+    // The mean over the local rows (with virtual shards over all) is that of the micro-batches' means by their share.
     const double share = static_cast<double>(batch.images.size(0)) / static_cast<double>(rows);
     const bool last = &batch == &micro_batches.back();
     scope.backward({loss.total}, {scope.seed_gradient(loss.total, share)}, last ? Last::kYes : Last::kNo);
-    add_share(report, loss, share);
+    scope.end_shard();
+    if (scope.sharded()) add_share(shards.emplace_back(), loss, share);
+    if (!scope.sharded()) add_share(report, loss, share);
   }
-  return report;
+  return scope.sharded() ? sum_of_shards(shards, scope.comm()) : report;
 }
 
 Encoders CrossEntropyObjective::encoders() {

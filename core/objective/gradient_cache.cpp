@@ -26,6 +26,29 @@ Tensors concatenated(const std::vector<Tensors>& encoded) {
   return rows;
 }
 
+/// Where a backward starts: what requires no gradient, as all of a frozen tower, is left out.
+struct Roots {
+  Tensors tensors, gradients;
+  void add(const at::Tensor& root, const at::Tensor& gradient) {
+    if (!root.requires_grad()) return;
+    tensors.push_back(root);
+    gradients.push_back(gradient);
+  }
+};
+
+/// What the loss is given of every encoding: this rank's rows, or all ranks' with virtual shards.
+Tensors rows_of_loss(const std::vector<Tensors>& encoded, StepScope& scope) {
+  Tensors rows;
+  for (const auto& own : concatenated(encoded)) rows.push_back(cut_leaf(scope.loss_rows(own)));
+  return rows;
+}
+
+std::int64_t rows_in(const std::vector<Tensors>& encoded) {
+  std::int64_t rows = 0;
+  for (const auto& one : encoded) rows += one.front().size(0);
+  return rows;
+}
+
 /// The loss, of which nothing stays: what it remembers of all ranks' rows must not stand beside the towers'
 /// activations.
 LossReport differentiated(const CachedForward& forward, const Tensors& rows, const Tensors& parameters,
@@ -48,25 +71,31 @@ LossReport accumulate_cached(const CachedForward& forward, StepScope& scope) {
     const c10::AutoGradMode graph(!replay);
     encoded.push_back(forward.encode(i));
   }
-  const Tensors rows = leaves(concatenated(encoded)), parameters = leaves(forward.parameters);
+  const Tensors rows = rows_of_loss(encoded, scope), parameters = leaves(forward.parameters);
+  const std::int64_t own = rows_in(encoded);
   if (replay) encoded.clear();
   const LossReport report = differentiated(forward, rows, parameters, scope);
+  const auto add_parameters = [&](Roots& roots) {
+    for (std::size_t k = 0; k < parameters.size(); ++k) roots.add(forward.parameters[k], parameters[k].grad());
+  };
+  if (scope.sharded()) {
+    Roots common;
+    add_parameters(common);
+    if (!common.tensors.empty()) scope.backward(common.tensors, common.gradients, Last::kNo);
+    scope.end_common();
+  }
 
-  std::int64_t first = 0;
+  std::int64_t first = scope.first_loss_row(own);
   for (std::size_t i = 0; i < forward.micro_batches; ++i) {
     const Tensors encodings = replay ? forward.encode(i) : encoded[i];
     const std::int64_t count = encodings.front().size(0);
-    Tensors roots, gradients;
-    const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
-      if (!root.requires_grad()) return;  // of a frozen tower
-      roots.push_back(root);
-      gradients.push_back(gradient);
-    };
-    for (std::size_t k = 0; k < rows.size(); ++k) add(encodings[k], rows[k].grad().narrow(0, first, count));
+    Roots roots;
+    for (std::size_t k = 0; k < rows.size(); ++k) roots.add(encodings[k], rows[k].grad().narrow(0, first, count));
     first += count;
     const bool last = i + 1 == forward.micro_batches;
-    for (std::size_t k = 0; last && k < parameters.size(); ++k) add(forward.parameters[k], parameters[k].grad());
-    if (last || !roots.empty()) scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
+    if (last && !scope.sharded()) add_parameters(roots);
+    if (!roots.tensors.empty()) scope.backward(roots.tensors, roots.gradients, last ? Last::kYes : Last::kNo);
+    scope.end_shard();
   }
   return report;
 }

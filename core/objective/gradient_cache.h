@@ -23,7 +23,8 @@ struct CachedForward {
   std::function<std::vector<at::Tensor>(std::size_t i)> encode;
   /// Parameters that the loss uses directly, such as the logit scale.
   std::vector<at::Tensor> parameters;
-  /// The loss of all local rows: `rows` are the concatenated encodings, `parameters` stand for those above. Collective.
+  /// The loss of all local rows: `rows` are the concatenated encodings (with virtual shards all ranks', and the loss is
+  /// that of one rank that holds them: StepScope::loss_comm), `parameters` stand for those above. Collective.
   std::function<LossOutput(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& parameters)> loss;
 };
 
@@ -31,7 +32,7 @@ struct CachedForward {
 /// 2. differentiates the loss at detached rows and parameters;
 /// 3. encodes each micro-batch (again) and differentiates it from those gradients. The last one, together with the
 ///    parameters, is the step's last backward: each parameter gets its gradient exactly once in it.
-/// Collective.
+/// With virtual shards the parameters of the loss are differentiated first, by themselves. Collective.
 LossReport accumulate_cached(const CachedForward& forward, StepScope& scope);
 
 }  // namespace triptych

@@ -52,4 +52,16 @@ void StepScope::backward(const std::vector<at::Tensor>& roots, const std::vector
   torch::autograd::backward(roots, gradients);
 }
 
+at::Tensor StepScope::loss_rows(const at::Tensor& own) {
+  return sharded() ? comm_.all_gather(own) : own;
+}
+
+void StepScope::end_shard() {
+  if (sharded() && sync_ != nullptr) sync_->end_shard();
+}
+
+void StepScope::end_common() {
+  if (sharded() && sync_ != nullptr) sync_->end_common();
+}
+
 }  // namespace triptych

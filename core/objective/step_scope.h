@@ -57,6 +57,21 @@ class StepScope {
   /// The only door to autograd. Roots may be leaves. With Last::kYes the gradients are synchronised while backward runs
   /// (reducer form); exactly one call of a step is the last.
   void backward(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& gradients, Last last);
+  /// With virtual shards: every micro-batch is a shard of the global batch, and a loss in which rows meet is computed
+  /// by every rank alike, of all ranks' rows, as if it were `alone` (a group of one rank that outlives the scope).
+  void use_shards(Collectives& alone) { alone_ = &alone; }
+  bool sharded() const { return alone_ != nullptr; }
+  /// The ranks that a loss meets: all, or with virtual shards the one that holds all their rows.
+  Collectives& loss_comm() { return sharded() ? *alone_ : comm_; }
+  /// Rows of this rank, [b, ...] -> what a loss is given: the same, or with virtual shards all ranks', [B, ...],
+  /// without graph. Collective.
+  at::Tensor loss_rows(const at::Tensor& own);
+  /// Where those of this rank begin among them, if it has `own_rows`.
+  std::int64_t first_loss_row(std::int64_t own_rows) const { return sharded() ? comm_.rank() * own_rows : 0; }
+  /// What backward left belongs to the micro-batch that ends here: called after each where losses can be sharded.
+  void end_shard();
+  /// What backward left comes from the loss alone, which every rank has computed alike.
+  void end_common();
   /// Counts what follows for the part `name` of the step, as long as the result lives. Does nothing unless somebody
   /// measures: const auto timed = scope.part("student");
   StepParts::Timed part(const char* name) { return {parts_, name}; }
@@ -69,7 +84,8 @@ class StepScope {
   Computation computation_;
   Collectives& comm_;
   GradientSync* sync_;
-  bool synchronised_ = false;  ///< the last backward has begun
+  Collectives* alone_ = nullptr;  ///< with virtual shards
+  bool synchronised_ = false;     ///< the last backward has begun
   StepParts* parts_ = nullptr;
 };
 

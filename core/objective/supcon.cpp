@@ -40,8 +40,8 @@ LossReport SupConObjective::accumulate(std::span<const Batch> micro_batches, Ste
   forward.micro_batches = micro_batches.size();
   forward.encode = [&](std::size_t i) { return encode(micro_batches[i], scope); };
   forward.loss = [&](const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>&) {
-    return supcon_loss(rows[0], all_labels(micro_batches, context_.device), config_.temperature, scope.comm(),
-                       scope.products());
+    const at::Tensor labels = scope.loss_rows(all_labels(micro_batches, context_.device));
+    return supcon_loss(rows[0], labels, config_.temperature, scope.loss_comm(), scope.products());
   };
   return accumulate_cached(forward, scope);
 }

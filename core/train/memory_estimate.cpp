@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 #include <variant>
 
 #include "core/base/errors.h"
@@ -12,6 +13,7 @@
 #include "core/train/device_table.h"
 #include "core/train/parameter_rules.h"
 #include "core/train/trainer.h"
+#include "distributed/shard_tree.h"
 
 namespace triptych {
 namespace {
@@ -61,6 +63,17 @@ std::int64_t moments(const ModelBytes& model, const TrainConfig& config, const R
   return 2 * std::max((model.trained + shape.ranks - 1) / shape.ranks, model.largest);
 }
 
+/// With virtual shards: those of the shard that is differentiated, the sums that wait for others, what is gathered.
+std::int64_t gradients(const ModelBytes& model, const TrainConfig& config, const RankShape& shape, bool twice) {
+  const auto shards = config.distributed.virtual_shards;
+  if (shards == 0) return model.trained * (twice ? 2 : 1);
+  const auto sums = model.trained * most_shard_sums(shards, shape.ranks);
+  if (shape.ranks == 1) return sums;
+  const auto gathered =
+      std::min(ShardTree::kGatherBytes, model.trained * shape.ranks * most_nodes_sent(shards, shape.ranks));
+  return sums + gathered + gathered / shape.ranks;
+}
+
 std::int64_t batch_bytes(const BatchSpec& spec, std::int64_t rows) {
   const std::int64_t pictures = 3LL * spec.views * spec.image_size * spec.image_size;
   const std::int64_t texts = spec.text ? 8LL * spec.captions * spec.form.context : 0;
@@ -93,11 +106,11 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   const RememberedBytes remembered(on_meta);
   const bool cpu = shape.device == at::kCPU, several = shape.micro_batch < shape.local_batch;
   const bool flat = on_meta.sync_form() == SyncForm::kFlat;
-  const auto loss = loss_cost(config, spec, shape);
+  const auto loss = loss_cost(config, spec, shape_of_loss(config, shape));
   MemoryEstimate estimate;
   estimate.weights = model.state + remembered.averages + (config.train.ema ? model.trained : 0);
   estimate.queue = remembered.queues;
-  estimate.gradients = model.trained * (several || flat ? 2 : 1);
+  estimate.gradients = gradients(model, config, shape, several || flat);
   estimate.optimizer = moments(model, config, shape);
   estimate.activations =
       trace.peak + (cpu ? static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak)) : 0);
@@ -111,6 +124,12 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   }
   estimate.program = cpu ? kProgramBytes : kGpuContextBytes;
   return estimate;
+}
+
+RankShape shape_of_loss(const TrainConfig& config, RankShape shape) {
+  if (config.distributed.virtual_shards == 0) return shape;
+  shape.local_batch *= std::exchange(shape.ranks, 1);
+  return shape;
 }
 
 LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape) {

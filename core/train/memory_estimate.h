@@ -14,7 +14,8 @@ namespace triptych {
 /// Bytes of one rank: on the CPU all of the process, on a GPU what lies there.
 struct MemoryEstimate {
   std::int64_t weights = 0;      ///< parameters, buffers, their running average
-  std::int64_t gradients = 0;    ///< in the buckets of the averaging; twice where micro-batches add up beside them
+  std::int64_t gradients = 0;    ///< in the buckets of the averaging; twice where micro-batches add up beside them;
+                                 ///< with virtual shards the sums of a rank's
   std::int64_t optimizer = 0;    ///< both moments; a rank's share of them with optimizer.shard
   std::int64_t activations = 0;  ///< a micro-batch's at the worst moment, with casts of weights and allocator's slack
   std::int64_t loss = 0;         ///< what the loss adds to them: all ranks' embeddings, tiles; scores of all classes
@@ -46,6 +47,9 @@ StepTrace trace_step(Objective& on_meta, const TrainConfig& config, const RankSh
 /// `trace`: of shape.micro_batch rows, by trace_step.
 MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, const RankShape& shape,
                                const StepTrace& trace);
+
+/// Whose rows the loss of a rank is computed of: with virtual shards those of one rank that has all of them.
+RankShape shape_of_loss(const TrainConfig& config, RankShape shape);
 
 /// That of the run's objective, in the types of its precision.
 LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankShape& shape);

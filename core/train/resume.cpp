@@ -93,12 +93,12 @@ void check_corpora(const Manifest& manifest, const std::string& fingerprint, con
 }
 
 std::string environment_changes(const Manifest& manifest, std::int64_t ranks, std::int64_t threads,
-                                const std::string& device, const std::string& instruction_set) {
+                                const std::string& device, const std::string& instruction_set, bool any_ranks) {
   std::string changes;
   const auto compare = [&](const std::string& what, const std::string& then, const std::string& now) {
     if (then != now) changes += (changes.empty() ? "" : ", ") + what + " " + then + " -> " + now;
   };
-  compare("ranks", std::to_string(manifest.ranks), std::to_string(ranks));
+  if (!any_ranks) compare("ranks", std::to_string(manifest.ranks), std::to_string(ranks));
   compare("threads", std::to_string(manifest.threads), std::to_string(threads));
   compare("device", manifest.device, device);
   compare("instruction set", manifest.instruction_set, instruction_set);

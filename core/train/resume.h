@@ -27,8 +27,9 @@ void check_corpora(const Manifest& manifest, const std::string& fingerprint, con
 /// Throws ConfigError when the run has a head whose outputs are classes, and they are not those of the checkpoint.
 void check_head(const Manifest& manifest, const std::vector<std::string>& class_names, const TrainRequest& request);
 
-/// What differs around the program, in one line; empty if nothing does that could change bits.
+/// What differs around the program, in one line; empty if nothing does that could change bits. `any_ranks`: their
+/// number cannot, as with virtual shards; threads of a rank can.
 std::string environment_changes(const Manifest& manifest, std::int64_t ranks, std::int64_t threads,
-                                const std::string& device, const std::string& instruction_set);
+                                const std::string& device, const std::string& instruction_set, bool any_ranks = false);
 
 }  // namespace triptych

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
 #include "core/base/hash.h"
@@ -77,6 +78,15 @@ void build_model(const TrainConfig& config, const Place& place, bool resumes, Ru
   parts.objective = make_objective(config.objective, config.model, parts.facts, context);
 }
 
+/// Bits depend on the number of threads, which would follow the number of ranks.
+void warn_of_automatic_threads(const TrainConfig& config, RunParts& parts) {
+  if (config.distributed.virtual_shards == 0 || config.train.threads > 0 || !parts.device.is_cpu()) return;
+  if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
+  parts.warnings.push_back(
+      "distributed.virtual_shards: train.threads is 0, so another number of ranks will have other threads and other "
+      "bits; set train.threads");
+}
+
 }  // namespace
 
 RunParts open_parts(const TrainRequest& request, const Place& place, Collectives& comm, bool resumes) {
@@ -86,6 +96,7 @@ RunParts open_parts(const TrainRequest& request, const Place& place, Collectives
   RunParts parts;
   parts.device = at::Device(place.device);
   parts.warnings = prepare_computation(config.train, place, comm);
+  warn_of_automatic_threads(config, parts);
   parts.compute = compute_facts(place);
   check_same_everywhere(comm, "number of threads", std::to_string(parts.compute.threads));
   check_same_everywhere(comm, "instruction set", parts.compute.instruction_set);
@@ -135,6 +146,11 @@ std::string settings_table(const TrainRequest& request, const Place& place, cons
   table += row("batch", std::to_string(plan.geometry.global_batch) + " = " + std::to_string(place.size) + " ranks x " +
                             std::to_string(plan.local_batch / plan.micro_batch) + " micro-batches x " +
                             std::to_string(plan.micro_batch) + " rows");
+  if (const auto shards = config.distributed.virtual_shards; shards > 0) {
+    table += row("virtual shards",
+                 std::to_string(shards) + ": the same bits on any number of ranks that divides them, at " +
+                     std::to_string(parts.compute.threads) + " threads each; every rank computes the loss of all rows");
+  }
   table += row("steps", human_count(plan.total_steps) + " (" + config.schedule.total.text() + "), warm-up " +
                             human_count(plan.warmup_steps));
   table += row("objective", tag_of(config.objective) + ", " + config.train.precision);

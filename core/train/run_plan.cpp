@@ -11,6 +11,7 @@
 #include "core/train/run_environment.h"
 #include "core/train/trainer.h"
 #include "distributed/gradient_sync.h"
+#include "distributed/shard_tree.h"
 
 namespace triptych {
 namespace {
@@ -79,8 +80,27 @@ SharedMemory memory_of(const PlanRequest& request) {
   return {total_memory(at::kCPU), std::min(request.ranks, request.ranks_per_node)};
 }
 
+/// Embeddings in their own type, labels, and the nodes of every rank's shards: nothing hides behind a backward.
+std::vector<PlannedExchange> exchanges_of_shards(const PlanRequest& request, const LossCost& loss,
+                                                 std::int64_t gradients) {
+  const auto shards = request.config.distributed.virtual_shards;
+  const auto computation = computation_of(request.config.train);
+  const auto wide = c10::elementSize(computation.parameters) / c10::elementSize(computation.products());
+  const auto nodes = gradients * request.ranks * most_nodes_sent(shards, request.ranks);
+  const Ring ring(request);
+  std::vector<PlannedExchange> all;
+  if (loss.embeddings > 0) {
+    all.push_back(ring.all_gather("embeddings", loss.embeddings * static_cast<std::int64_t>(wide)));
+    all.push_back(ring.all_gather("labels", request.config.train.global_batch * 8));
+  }
+  all.push_back(ring.all_gather("gradients of shards", nodes, nodes / ShardTree::kGatherBytes + 1));
+  if (request.config.optimizer.shard) all.push_back(ring.all_gather("updated shares", gradients));
+  return all;
+}
+
 std::vector<PlannedExchange> exchanges_of(const PlanRequest& request, const LossCost& loss, std::int64_t gradients) {
   if (request.ranks == 1) return {};
+  if (request.config.distributed.virtual_shards > 0) return exchanges_of_shards(request, loss, gradients);
   const Ring ring(request);
   std::vector<PlannedExchange> all;
   if (loss.embeddings > 0) all.push_back(ring.all_gather("embeddings", loss.embeddings, loss.embedding_messages));
@@ -119,7 +139,7 @@ std::vector<std::pair<std::string, std::int64_t>> parameters_by_tower(Module& mo
 
 RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
   const auto& config = request.config;
-  const auto batch = plan_batch(config.train, request.ranks);
+  const auto batch = plan_batch(config, request.ranks);
   check_text_tokens(config.model, request.text_tokens);
   const auto whole = objective_on_meta(config, facts);
   const auto traced = objective_on_meta(with_text_tokens(config, request.text_tokens), facts);
@@ -132,7 +152,7 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
     return estimate_memory(*whole, config, at, trace_step(*traced, config, at));
   };
   const auto trace = trace_step(*traced, config, shape);
-  const auto loss = loss_cost(config, whole->needs(), shape);
+  const auto loss = loss_cost(config, whole->needs(), shape_of_loss(config, shape));
   const auto rows = static_cast<double>(shape.micro_batch);
 
   RunPlan plan;
@@ -153,13 +173,20 @@ RunPlan plan_run(const PlanRequest& request, const CorpusFacts& facts) {
     plan.trained += tensor.numel();
     gradients += tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
   }
-  plan.exchanges = exchanges_of(request, loss, gradients);
+  plan.exchanges = exchanges_of(request, loss_cost(config, whole->needs(), shape), gradients);
   add_times(request, plan);
+  // A step in one piece, or in as many as a rank has virtual shards.
+  const auto pieces_of_rank = config.distributed.virtual_shards > 0 ? shape.local_batch / shape.micro_batch : 1;
   plan.largest_micro_batch = largest([&](std::int64_t n) {
     RankShape at = shape;
-    at.local_batch = at.micro_batch = n;
+    at.micro_batch = n;
+    at.local_batch = n * pieces_of_rank;
     return available.holds(memory(at));
   });
+  if (config.distributed.virtual_shards > 0) {
+    plan.largest_local_batch = plan.largest_micro_batch * pieces_of_rank;
+    return plan;
+  }
   plan.largest_local_batch = largest([&](std::int64_t pieces) {
                                RankShape at = shape;
                                at.local_batch = pieces * at.micro_batch;

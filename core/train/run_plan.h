@@ -37,7 +37,7 @@ struct RunPlan {
   std::vector<PlannedExchange> exchanges;
   double compute_s = 0, communication_s = 0, step_s = 0;
   // The most rows of one forward that fit, and of a rank's step in micro-batches as configured; 0: not even one. Found
-  // to 1/64, and not looked for beyond 2^24.
+  // to 1/64, and not looked for beyond 2^24. With virtual shards both are those of a rank's shards, all as large.
   std::int64_t largest_micro_batch = 0, largest_local_batch = 0;
   double step_flops() const {
     return static_cast<double>(local_batch) * (forward_flops + backward_flops + first_pass_flops + loss_flops);

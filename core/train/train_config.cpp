@@ -7,6 +7,7 @@
 
 #include "core/base/errors.h"
 #include "core/eval/evaluator_table.h"
+#include "core/train/virtual_shards.h"
 
 namespace triptych {
 
@@ -34,6 +35,7 @@ void TrainConfig::validate() const {
     throw FieldError("train.micro_batch", std::to_string(train.micro_batch) + " is larger than train.global_batch " +
                                               std::to_string(train.global_batch));
   }
+  check_virtual_shards(*this);
   if (const auto* tcl = std::get_if<TclConfig>(&objective); tcl != nullptr && tcl->queue < train.global_batch) {
     throw FieldError("objective.queue", std::to_string(tcl->queue) + " is less than train.global_batch " +
                                             std::to_string(train.global_batch) + ", all of which enters it in a step");
@@ -54,7 +56,10 @@ std::string number(std::int64_t n) {
 
 }  // namespace
 
-BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks) {
+BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks) {
+  const auto& train = config.train;
+  const auto shards = config.distributed.virtual_shards;
+  check_ranks_of_shards(shards, ranks);
   if (ranks > train.global_batch) {
     throw ConfigError("train.global_batch: " + number(ranks) + " ranks for a global batch of " +
                       number(train.global_batch) + " rows; start at most " + number(train.global_batch) +
@@ -67,6 +72,14 @@ BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks) {
   }
   BatchPlan plan;
   plan.local = train.global_batch / ranks;
+  if (shards > 0) {
+    if (train.global_batch % shards != 0) {
+      throw ConfigError("train.global_batch: " + number(train.global_batch) + " does not divide by the " +
+                        number(shards) + " shards of distributed.virtual_shards; use a multiple of " + number(shards));
+    }
+    plan.micro = train.global_batch / shards;
+    return plan;
+  }
   plan.micro = train.micro_batch == 0 ? plan.local : std::min(train.micro_batch, plan.local);
   if (plan.local % plan.micro != 0) {
     throw ConfigError("train.micro_batch: " + number(train.micro_batch) + " does not divide the " + number(plan.local) +
@@ -90,7 +103,7 @@ void check_negatives(const TrainConfig& config, const BatchPlan& batch, int rank
 }  // namespace
 
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
-  const auto batch = plan_batch(config.train, ranks);
+  const auto batch = plan_batch(config, ranks);
   check_negatives(config, batch, ranks);
   StepPlan plan;
   plan.local_batch = batch.local;

@@ -7,6 +7,7 @@
 #include "core/model/model_config.h"
 #include "core/objective/objective_config.h"
 #include "core/train/checkpoint_config.h"
+#include "core/train/distributed_config.h"
 #include "core/train/log_config.h"
 #include "core/train/loop_config.h"
 #include "core/train/optimizer_config.h"
@@ -22,6 +23,7 @@ struct TrainConfig {
   ModelConfig model;
   ObjectiveConfig objective;
   LoopConfig train;
+  DistributedConfig distributed;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   CheckpointConfig checkpoint;
@@ -34,6 +36,7 @@ struct TrainConfig {
     field("model", c.model, "towers");
     field("objective", c.objective, "the published method that is trained");
     field("train", c.train, "batch, precision, device, guards");
+    field("distributed", c.distributed, "what bits may depend on");
     field("optimizer", c.optimizer, "the update");
     field("schedule", c.schedule, "length of the run, learning rate by step");
     field("checkpoint", c.checkpoint, "when state is saved and what stays");
@@ -47,7 +50,7 @@ struct TrainConfig {
 /// The arithmetic of a run on `ranks` ranks over corpora of E records.
 struct StepPlan {
   std::int64_t local_batch = 0;  ///< rows of a rank in a step
-  std::int64_t micro_batch = 0;  ///< rows of one forward; divides local_batch
+  std::int64_t micro_batch = 0;  ///< rows of one forward; divides local_batch; with virtual shards those of a shard
   std::int64_t total_steps = 0;
   std::int64_t warmup_steps = 0;
   RunGeometry geometry;
@@ -58,8 +61,9 @@ struct BatchPlan {
   std::int64_t local = 0, micro = 0;
 };
 
-/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide.
-BatchPlan plan_batch(const LoopConfig& train, std::int64_t ranks);
+/// Throws ConfigError with the key to change: more ranks than rows, a batch that does not divide, virtual shards that
+/// do not divide among the ranks.
+BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks);
 
 /// Throws ConfigError as plan_batch, and for a warm-up longer than the run.
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch);

@@ -170,7 +170,7 @@ void TrainRun::start_from_checkpoint() {
            " of " + std::to_string(parts_.plan.total_steps));
   const auto& facts = parts_.compute;
   const auto changes = environment_changes(resumed_->checkpoint.manifest, facts.ranks, facts.threads, facts.device,
-                                           facts.instruction_set);
+                                           facts.instruction_set, request_.config.distributed.virtual_shards > 0);
   if (!changes.empty()) log_warning(changes);
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 
 #include "core/base/errors.h"
 #include "core/base/fault_plan.h"
@@ -48,6 +49,25 @@ std::vector<at::Tensor> tensors_of(const std::vector<NamedTensor>& parameters) {
   return tensors;
 }
 
+/// Virtual shards take the place of what the objective asks for.
+SyncForm form_of_sync(const TrainConfig& config, const Objective& objective) {
+  return config.distributed.virtual_shards > 0 ? SyncForm::kShardTree : objective.sync_form();
+}
+
+/// Of [ranks, numbers], where every rank has computed the same. Equal bits, or both not a number.
+void check_ranks_agree(const at::TensorAccessor<double, 2>& at) {
+  for (std::int64_t rank = 1; rank < at.size(0); ++rank) {
+    for (std::int64_t i = 0; i < at.size(1); ++i) {
+      if (at[rank][i] == at[0][i] || (std::isnan(at[rank][i]) && std::isnan(at[0][i]))) continue;
+      char text[160];
+      std::snprintf(text, sizeof(text), "rank %d has the loss %a, rank 0 %a", static_cast<int>(rank), at[rank][i],
+                    at[0][i]);
+      throw ConfigError(std::string("distributed.virtual_shards: ranks compute different bits from the same rows: ") +
+                        text + "; use machines (and GPUs) of one kind, train.deterministic: true on GPUs, or 0 shards");
+    }
+  }
+}
+
 /// "17, 4, 99, ... (128 in all)" of this rank's rows.
 std::string sample_ids_text(const std::vector<Batch>& micro_batches) {
   constexpr int kShown = 16;
@@ -85,11 +105,13 @@ Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& obj
       objective_(objective),
       comm_(comm),
       trained_(trained.first),
-      sync_(objective.sync_form(), names_of(trained_), tensors_of(trained_), comm),
+      sync_(form_of_sync(config, objective), names_of(trained_), tensors_of(trained_), comm,
+            {.shards = config.distributed.virtual_shards}),
       optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second, comm),
       schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps, plan.geometry),
       guard_(config.train) {
   if (config.train.precision == "fp16") scaler_.emplace(config.train.init_loss_scale);
+  if (sharded()) alone_.emplace(1);
   if (config.train.ema) ema_.emplace(*config.train.ema, trained_);
 }
 
@@ -102,6 +124,7 @@ StepReport Trainer::step(std::vector<Batch> micro_batches) {
   Computation computation = computation_of(config_.train);
   if (scaler_) computation.loss_scale = scaler_->scale();
   StepScope scope(clock(), static_cast<std::uint64_t>(config_.run.seed), computation, comm_, &sync_);
+  if (alone_) scope.use_shards(alone_->comm(0));
   sync_.zero_grad();
   sync_.before_forward();
   if (objective_.begin_step_changes_state()) before_change_();
@@ -150,14 +173,17 @@ StepClock Trainer::clock() const {
           .epoch = static_cast<double>(samples_seen_) / static_cast<double>(plan_.geometry.records_per_epoch)};
 }
 
-/// The means over ranks, added in rank order: the same bits everywhere. One collective for all terms.
+/// The means over ranks, added in rank order: the same bits everywhere. With virtual shards every rank has the whole
+/// batch's already. One collective for all terms.
 void Trainer::add_losses(const LossReport& local, StepReport& report) {
   const c10::NoGradGuard no_grad;
   std::vector<at::Tensor> numbers = {local.total.to(at::kDouble).reshape({})};
   for (const auto& term : local.terms) numbers.push_back(term.value.to(at::kDouble).reshape({}));
   const auto by_rank = comm_.all_gather(at::stack(numbers).unsqueeze(0)).cpu();
   const auto at = by_rank.accessor<double, 2>();
+  if (sharded()) check_ranks_agree(at);
   const auto mean = [&](std::int64_t column) {
+    if (sharded()) return at[0][column];
     double sum = 0;
     for (std::int64_t rank = 0; rank < at.size(0); ++rank) sum += at[rank][column];
     return sum / static_cast<double>(at.size(0));

@@ -15,6 +15,7 @@
 #include "core/train/train_config.h"
 #include "core/train/weight_ema.h"
 #include "distributed/gradient_sync.h"
+#include "distributed/thread_backend.h"
 
 namespace triptych {
 
@@ -86,6 +87,7 @@ class Trainer {
   void visit_counters(StateVisitor& visitor);
   Verdict judge(const StepReport& report);
   void add_losses(const LossReport& local, StepReport& report);
+  bool sharded() const { return config_.distributed.virtual_shards > 0; }
   [[noreturn]] void throw_not_finite(const StepReport& report, const std::vector<Batch>& micro_batches);
 
   const TrainConfig config_;
@@ -94,6 +96,7 @@ class Trainer {
   Collectives& comm_;
   std::vector<NamedTensor> trained_;
   GradientSync sync_;
+  std::optional<ThreadGroup> alone_;  ///< with virtual shards: whom a loss over all rows meets
   AdamW optimizer_;
   LrSchedule schedule_;
   StepGuard guard_;

@@ -38,7 +38,7 @@ constexpr Broken kBroken[] = {
     {"run_seed_negative", "run: {seed: @-1}\n", "run.seed: got -1, expected a whole number >= 0"},
     {"run_unknown_key", "run: {@sed: 3}\n", "run.sed: unknown key|did you mean seed?|name, dir, seed"},
     {"run_text", "run: @tiny\n", "run: got 'tiny', expected a section"},
-    {"unknown_section", "@distributed: {backend: nccl}\n", "distributed: unknown key|known here: run, data, model"},
+    {"unknown_section", "@transport: {backend: nccl}\n", "transport: unknown key|known here: run, data, model"},
     {"section_twice", "train: {threads: 1}\n@train: {threads: 2}\n", "'train'|given twice"},
 
     // data
@@ -181,6 +181,15 @@ constexpr Broken kBroken[] = {
     {"skip_norm_below_one", "train: {skip_norm_above: @0.5}\n", "train.skip_norm_above: a factor over the running mean must be > 1"},
     {"verify_every_without_a_unit", "train: {verify_every: @100}\n", "train.verify_every: got '100', expected a length with its unit"},
     {"timeout_with_a_unit", "train: {timeout_s: @10m}\n", "train.timeout_s: got '10m', expected a number > 0"},
+
+    // distributed
+    {"shards_negative", "distributed: {virtual_shards: @-1}\n", "distributed.virtual_shards: got -1, expected a whole number >= 0"},
+    {"shards_that_do_not_divide", "distributed: {virtual_shards: @5}\ntrain: {micro_batch: 0}\n", "distributed.virtual_shards: 5 shards do not divide train.global_batch 12; use one of 1, 2, 3, 4, 6, 12, or 0"},
+    {"shards_and_a_micro_batch", "distributed: {virtual_shards: 4}\ntrain: {micro_batch: @6}\n", "train.micro_batch: 6, but a micro-batch is one of the 4 shards|has 3 rows; leave it out"},
+    {"shards_and_a_ring", "distributed: {virtual_shards: 2}\nobjective: {exchange: @ring}\n", "objective.exchange: ring adds up in the order of the ranks|use gather"},
+    {"shards_and_batch_norms", "distributed: {virtual_shards: 2}\nmodel: {image: {type: @resnet, image_size: 32, width: 8}}\n", "model.image.type: resnet normalises|use vit or swin, or 0 shards"},
+    {"shards_and_tcl", "distributed: {virtual_shards: 2}\nobjective: {name: @tcl}\n", "objective.name: tcl takes its pairs|use unicl, clip"},
+    {"distributed_unknown_key", "distributed: {@backend: nccl}\n", "distributed.backend: unknown key|virtual_shards"},
 
     // optimizer
     {"optimizer_unknown", "optimizer: {name: @sgd}\n", "optimizer.name: got 'sgd', expected adamw"},

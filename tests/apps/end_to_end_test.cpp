@@ -89,6 +89,41 @@ TEST(EndToEnd, ARingOverMpiTrainsAsOneRankDoes) {
   }
 }
 
+/// DIR/NAME/steps.jsonl after a run of four steps over 24 virtual shards under mpirun.
+std::string sharded_proof(const TempDir& dir, const std::string& config, const std::string& name, int ranks) {
+  const auto outcome = run_shell(
+      "mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " + (dir / name).string() +
+      " --set train.global_batch=24 --set train.micro_batch=0 --set eval=[] --set "
+      "checkpoint.every.steps=1 --set log.step_record=true --set distributed.virtual_shards=24");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::Not(HasSubstr("last bits"))) << "another number of ranks is no change";
+  return slurp(dir / name / "steps.jsonl");
+}
+
+TEST(EndToEnd, VirtualShardsOverMpiGiveTheSameBytesOnAnyNumberOfRanks) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto one = sharded_proof(dir, config, "n1", 1);
+  EXPECT_EQ(std::count(one.begin(), one.end(), '\n'), 4);
+  for (const int ranks : {2, 3, 4, 8}) {
+    EXPECT_EQ(sharded_proof(dir, config, "n" + std::to_string(ranks), ranks), one) << ranks << " ranks";
+  }
+  // Four ranks up to step 1, then 2, 1 and 3, a step each, in the middle of an epoch of 36 samples.
+  std::filesystem::copy(dir / "n4", dir / "walk", std::filesystem::copy_options::recursive);
+  int step = 1;
+  for (const int ranks : {2, 1, 3}) {
+    for (int newer = step + 1; newer <= 4; ++newer)
+      std::filesystem::remove_all(dir / "walk" / "checkpoints" / ("step_0000000" + std::to_string(newer)));
+    EXPECT_EQ(sharded_proof(dir, config, "walk", ranks), one) << "from step " << step++ << " on " << ranks;
+  }
+  const auto refused = run_shell("mpirun -np 5 triptych train " + config +
+                                 " --set train.global_batch=120 --set train.micro_batch=0 "
+                                 "--set distributed.virtual_shards=24 --run-dir " +
+                                 (dir / "five").string());
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("start one of 1, 2, 3, 4, 6, 8, 12, 24 ranks"));
+}
+
 TEST(EndToEnd, AHeadIsNotEvaluatedWithOtherClasses) {
   const TempDir dir;
   const auto config = write_tiny_run(dir);
@@ -261,6 +296,12 @@ TEST(EndToEnd, BenchesGiveFigures) {
   const auto step = run_json("triptych bench step " + config + " --seconds 0.1");
   EXPECT_GE(step["steps"].get<int>(), 2);
   EXPECT_EQ(step["global_batch"], 12);
+  EXPECT_FALSE(step.contains("virtual_shards"));
+  const auto sharded = run_json("triptych bench step " + config +
+                                " --seconds 0.1 --set train.micro_batch=0 --set distributed.virtual_shards=4");
+  EXPECT_EQ(sharded["micro_batch"], 3);
+  EXPECT_EQ(sharded["virtual_shards"]["micro_batch_without"], 12);
+  EXPECT_GT(sharded["virtual_shards"]["ratio"].get<double>(), 0);
   const auto scratch = (dir / "scratch").string();
   std::filesystem::create_directory(scratch);
   const auto index = run_json("env TMPDIR=" + scratch + " triptych bench index --records 25000");

@@ -76,6 +76,30 @@ TEST(RunPlan, MemoryFollowsParametersAndSettings) {
   EXPECT_EQ(plan(config, 4, "h100").memory.snapshot, 0);
 }
 
+TEST(RunPlan, VirtualShardsCostTheLossOfAllRowsSumsAndAWiderExchange) {
+  auto config = small_run();
+  config.train.micro_batch = 8;
+  const auto plain = plan(config, 4);
+  config.train.micro_batch = 0;
+  config.distributed.virtual_shards = 8;
+  const auto sharded = plan(config, 4);
+  const std::int64_t bytes = 4 * plain.trained;
+  EXPECT_EQ(sharded.micro_batch, 8);
+  EXPECT_EQ(sharded.forward_flops, plain.forward_flops);
+  EXPECT_EQ(sharded.first_pass_flops, plain.first_pass_flops);
+  // One rank with all 64 rows: two products for softmaxes and gradients each, by as many ranks.
+  EXPECT_EQ(sharded.loss_flops * 16, 4.0 * 2 * 64 * 64 * 16);
+  EXPECT_GT(sharded.loss_flops, 2 * plain.loss_flops);
+  // Two shards a rank: the sum of one waits for the other; all that is gathered fits at once.
+  EXPECT_EQ(sharded.memory.gradients, 2 * bytes + 4 * bytes + bytes);
+  EXPECT_EQ(exchange(sharded, "gradients of shards").bytes, 3 * bytes);  // one node to each of three others
+  EXPECT_EQ(exchange(plain, "gradients").bytes, 2 * bytes * 3 / 4);
+  EXPECT_EQ(exchange(sharded, "embeddings").bytes, 2 * 16 * 4 * 16 * 3);
+  EXPECT_NEAR(sharded.step_s, sharded.compute_s + sharded.communication_s, 1e-12) << "nothing hides";
+  EXPECT_EQ(sharded.largest_local_batch, 2 * sharded.largest_micro_batch);
+  EXPECT_THROW(plan(config, 3), ConfigError);
+}
+
 TEST(RunPlan, MicroBatchesCostASecondForwardAndTrimmedTextsLess) {
   auto config = small_run();
   const auto whole = plan(config, 2);
