@@ -273,19 +273,21 @@ void declare_plan(CLI::App& app, PlanArguments& a) {
 }
 
 void declare_launch(CLI::App& app, LaunchArguments& a) {
-  auto* launch = app.add_subcommand(
-      "launch",
-      "Starts `train CONFIG ...`, which stands behind --, on many hosts; watches it and starts it again when it breaks");
+  auto* launch = app.add_subcommand("launch",
+                                    "Starts `train CONFIG ...`, which stands behind --, on many hosts; watches it and "
+                                    "starts it again when it breaks");
   launch
-      ->add_option("--hosts", a.hosts,
-                   "hostfile (NAME slots=N [spare] a line), slurm: those of this allocation, local: this machine (default)")
+      ->add_option(
+          "--hosts", a.hosts,
+          "hostfile (NAME slots=N [spare] a line), slurm: those of this allocation, local: this machine (default)")
       ->option_text("FILE|slurm|local");
   launch->add_option("--np", a.ranks, "ranks; default: all slots of the hosts")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20).description(""))
       ->option_text("N");
   launch
-      ->add_option("--elastic", a.elastic,
-                   "as many ranks as the hosts that are left hold, within these bounds, such that they divide the batch")
+      ->add_option(
+          "--elastic", a.elastic,
+          "as many ranks as the hosts that are left hold, within these bounds, such that they divide the batch")
       ->option_text("MIN:MAX");
   launch->add_option("--engine", a.engine, "what starts the ranks; auto: srun with --hosts slurm, else mpirun")
       ->check(CLI::IsMember({"auto", "mpirun", "srun"}).description(""))
@@ -305,13 +307,16 @@ void declare_launch(CLI::App& app, LaunchArguments& a) {
   launch->add_option("--restart-window", a.restart_window_s, "seconds; default: 3600")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
-  launch->add_option("--hang", a.hang_s, "seconds, or ten steps if longer, without any progress are a hang; default: 10")
+  launch
+      ->add_option("--hang", a.hang_s, "seconds, or ten steps if longer, without any progress are a hang; default: 10")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
   launch->add_option("--patience", a.patience_s, "the same while starting, evaluating and saving; default: 600")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
-  launch->add_option("--slow", a.slow_factor, "a rank that works so many times as long as the others is named; default: 1.5")
+  launch
+      ->add_option("--slow", a.slow_factor,
+                   "a rank that works so many times as long as the others is named; default: 1.5")
       ->check(CLI::Range(1.05, 1e6).description(""))
       ->option_text("FACTOR");
   launch->add_option("--monitor", a.monitor, "live view at http://127.0.0.1:PORT/; default: none")
@@ -389,8 +394,9 @@ LaunchArguments parse_launch(const std::vector<const char*>& words, const std::s
   std::vector<const char*> job = {"triptych"};
   if (line != words.end()) job.insert(job.end(), line + 1, words.end());
   if (job.size() < 2 || std::string_view(job[1]) != "train") {
-    throw ConfigError("launch: what to run stands behind --, and is `train CONFIG ...`: triptych launch --np 2 -- train "
-                      "configs/quickstart.yaml");
+    throw ConfigError(
+        "launch: what to run stands behind --, and is `train CONFIG ...`: triptych launch --np 2 -- train "
+        "configs/quickstart.yaml");
   }
   const auto train = parse_command_line(static_cast<int>(job.size()), job.data(), version);
   if (!std::holds_alternative<TrainArguments>(train)) throw ConfigError("launch: --help stands before --");
@@ -423,7 +429,9 @@ Arguments parse_command_line(int argc, const char* const* argv, const std::strin
   if (argc < 2) return PrintArguments{app.help()};
   check_known(app, "command", argv[1]);
   const std::vector<const char*> words(argv, argv + argc);
-  const auto asks_help = [](const char* word) { return std::string_view(word) == "--help" || std::string_view(word) == "-h"; };
+  const auto asks_help = [](const char* word) {
+    return std::string_view(word) == "--help" || std::string_view(word) == "-h";
+  };
   const auto line = std::find(words.begin(), words.end(), std::string_view("--"));
   if (std::string_view(argv[1]) == "launch" && line != words.end() && std::none_of(words.begin(), line, asks_help)) {
     return parse_launch(words, version);

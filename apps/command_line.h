@@ -110,23 +110,23 @@ struct PlanArguments {
 
 /// What starts and watches the ranks. Runs in triptych-launch, a small program of its own beside triptych.
 struct LaunchArguments {
-  std::string hosts = "local";      ///< hostfile | slurm | local
-  std::int64_t ranks = 0;           ///< 0: all slots of the hosts
-  std::string elastic;              ///< "MIN:MAX"; empty: always `ranks`
-  std::string engine = "auto";      ///< auto | mpirun | srun
-  std::string bind = "none";        ///< none | core | socket
-  std::string agent;                ///< words of a command in place of ssh
-  std::string interface;            ///< network interface or CIDR
-  std::vector<std::string> forward; ///< names of further environment variables that the ranks get
+  std::string hosts = "local";       ///< hostfile | slurm | local
+  std::int64_t ranks = 0;            ///< 0: all slots of the hosts
+  std::string elastic;               ///< "MIN:MAX"; empty: always `ranks`
+  std::string engine = "auto";       ///< auto | mpirun | srun
+  std::string bind = "none";         ///< none | core | socket
+  std::string agent;                 ///< words of a command in place of ssh
+  std::string interface;             ///< network interface or CIDR
+  std::vector<std::string> forward;  ///< names of further environment variables that the ranks get
   std::int64_t max_restarts = 3;
   double restart_window_s = 3600;
-  double hang_s = 10;                  ///< without any progress
-  double patience_s = 600;             ///< the same while starting, evaluating, saving
+  double hang_s = 10;       ///< without any progress
+  double patience_s = 600;  ///< the same while starting, evaluating, saving
   double slow_factor = 1.5;
   std::optional<std::int64_t> monitor;  ///< port of the live view; nothing: none
   bool print_command = false, check_only = false;
-  TrainArguments train;                 ///< what stands behind --
-  std::vector<std::string> train_words; ///< the same as written, "train" first
+  TrainArguments train;                  ///< what stands behind --
+  std::vector<std::string> train_words;  ///< the same as written, "train" first
 };
 
 /// What a launcher asks of each host: prints what this machine is, as JSON. Not for people.
@@ -140,8 +140,9 @@ struct ProbeArguments {
 /// Prints docs/config_reference.md.
 struct ConfigReferenceArguments {};
 
-using Arguments = std::variant<PrintArguments, TrainArguments, EvalArguments, InspectArguments, DoctorArguments,
-                               DataArguments, BenchArguments, PlanArguments, LaunchArguments, ProbeArguments, ConfigReferenceArguments>;
+using Arguments =
+    std::variant<PrintArguments, TrainArguments, EvalArguments, InspectArguments, DoctorArguments, DataArguments,
+                 BenchArguments, PlanArguments, LaunchArguments, ProbeArguments, ConfigReferenceArguments>;
 
 /// Throws ConfigError, one line: what is wrong, the nearest known word, where help is. `version` answers --version.
 Arguments parse_command_line(int argc, const char* const* argv, const std::string& version);

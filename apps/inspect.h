@@ -10,7 +10,7 @@ namespace triptych {
 nlohmann::ordered_json inspect_checkpoint(const std::filesystem::path& folder);
 
 /// How far a run is: checkpoints (each verified), last metrics, last evaluations, records that were skipped, where it
-/// ran.
+/// ran, and goodput where a launcher ran it.
 nlohmann::ordered_json inspect_run(const std::filesystem::path& folder);
 
 /// Records, members by extension, damage, the first captions. Throws DataError when it is no tar archive.

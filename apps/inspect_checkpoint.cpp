@@ -10,6 +10,7 @@
 #include "core/module/safetensors.h"
 #include "core/train/checkpoint.h"
 #include "core/train/checkpoint_store.h"
+#include "distributed/launcher/goodput.h"
 
 namespace triptych {
 namespace {
@@ -159,6 +160,7 @@ Json inspect_run(const fs::path& folder) {
   result["evaluations"] = evaluations(lines);
   result["checkpoints"] = checkpoint_table(store);
   result["environment"] = read_object(folder / "environment.json");
+  if (const auto goodput = read_goodput(folder)) result["launches"] = goodput_json(*goodput);
   return result;
 }
 

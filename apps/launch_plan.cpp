@@ -1,5 +1,7 @@
 #include "apps/launch_plan.h"
 
+#include <unistd.h>
+
 #include <boost/asio/io_context.hpp>
 #include <set>
 #include <sstream>
@@ -49,7 +51,8 @@ const YamlNode* at(const YamlNode& root, std::initializer_list<const char*> path
 
 std::string text_at(const YamlNode& root, std::initializer_list<const char*> path) {
   const auto* node = at(root, path);
-  if (node == nullptr || !node->is_scalar()) throw ConfigError("launch: the resolved configuration lacks a key that every run has");
+  if (node == nullptr || !node->is_scalar())
+    throw ConfigError("launch: the resolved configuration lacks a key that every run has");
   return node->scalar;
 }
 
@@ -90,6 +93,13 @@ std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
   for (std::string word; stream >> word;) words.push_back(word);
   return words;
+}
+
+/// As ranks of this machine report it.
+std::string own_host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
 }
 
 int ranks_for(const LaunchArguments& arguments, const LaunchPlan& plan) {
@@ -153,11 +163,13 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
     if (environment_variable(name)) plan.shape.variables.emplace_back(name);
   }
   for (const auto& name : arguments.forward) {
-    if (!environment_variable(name)) throw ConfigError("launch: --forward " + name + ": there is no such variable here");
+    if (!environment_variable(name))
+      throw ConfigError("launch: --forward " + name + ": there is no such variable here");
     plan.shape.variables.push_back(name);
   }
   plan.restarts.max_restarts = static_cast<int>(arguments.max_restarts);
   plan.restarts.window_s = arguments.restart_window_s;
+  plan.rules.own_host = own_host_name();
   plan.rules.hang_s = arguments.hang_s;
   plan.rules.quiet_s = arguments.patience_s;
   plan.rules.straggler = arguments.slow_factor;

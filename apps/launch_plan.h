@@ -13,10 +13,10 @@ namespace triptych {
 /// configuration at the same time.
 struct RunFacts {
   std::string name;
-  std::filesystem::path run_dir;           ///< absolute
+  std::filesystem::path run_dir;  ///< absolute
   std::int64_t global_batch = 1;
   std::optional<std::int64_t> virtual_shards;
-  std::vector<std::string> files;          ///< the configuration and all that it extends, absolute
+  std::vector<std::string> files;  ///< the configuration and all that it extends, absolute
 };
 
 /// Runs `program`. Throws Error with the code and the line that it ended with.

@@ -33,15 +33,22 @@ c10d::ReduceOp::RedOpType checked_reduction(const c10d::ReduceOp& op) {
 /// With a life as long as the program's, as the board wants it.
 const char* name_of(c10d::OpType op) {
   switch (op) {
-    case c10d::OpType::BROADCAST: return "broadcast";
-    case c10d::OpType::ALLREDUCE: return "all-reduce";
+    case c10d::OpType::BROADCAST:
+      return "broadcast";
+    case c10d::OpType::ALLREDUCE:
+      return "all-reduce";
     case c10d::OpType::ALLGATHER:
-    case c10d::OpType::_ALLGATHER_BASE: return "all-gather";
+    case c10d::OpType::_ALLGATHER_BASE:
+      return "all-gather";
     case c10d::OpType::REDUCE_SCATTER:
-    case c10d::OpType::_REDUCE_SCATTER_BASE: return "reduce-scatter";
-    case c10d::OpType::ALLTOALL_BASE: return "ring step";
-    case c10d::OpType::BARRIER: return "barrier";
-    default: return "collective";
+    case c10d::OpType::_REDUCE_SCATTER_BASE:
+      return "reduce-scatter";
+    case c10d::OpType::ALLTOALL_BASE:
+      return "ring step";
+    case c10d::OpType::BARRIER:
+      return "barrier";
+    default:
+      return "collective";
   }
 }
 

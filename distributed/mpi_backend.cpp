@@ -13,6 +13,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/fault_plan.h"
+#include "distributed/launcher/thread_stack.h"
 #include "distributed/mpi_transport.h"
 
 namespace triptych {
@@ -58,6 +59,7 @@ struct MpiBackend::Impl {
 };
 
 void MpiBackend::Impl::serve() {
+  const WatchedThread watched("collectives");
   at::init_num_threads();  // the number of OpenMP threads is a property of the thread
   for (;;) {
     std::unique_lock lock(mutex);

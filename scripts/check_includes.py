@@ -34,6 +34,8 @@ OUTSIDE = (
     (r"mpi\.h|nccl\.h|cuda\w*\.h|(ATen|c10)/cuda/.*|.*ProcessGroupNCCL\.hpp", (r"distributed/.*\.(cpp|cu)",),
      "transport and device types stay inside distributed/*.cpp"),
     (r"link-grammar/.*", (r"data/text/link_parser\.cpp",), "the parser is behind data/text/link_parser.h"),
+    (r"boost/.*|sodium\.h", (r"distributed/launcher/.*", r"apps/(launch_plan|triptych_launch)\.cpp", r"tests/.*"),
+     "sockets and keys are the launcher's"),
     (r"CLI/.*", (r"apps/.*",), "only apps/ knows the command line"),
     (r"yaml-cpp/.*", (r"core/base/.*", r"apps/.*", r"tests/.*"), "only core/base reads YAML; others have typed structs"),
     (r"(ATen|c10|torch)/.*", (r"(?!core/base/|data/formats/|data/image/|data/text/|data/tools/).*",), "this room works without torch"),

@@ -188,7 +188,8 @@ void TrainRun::start_logs() {
   const auto& saving = request_.config.checkpoint;
   std::unique_ptr<CheckpointWriter> writer;
   if (root()) {
-    writer = std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry);
+    writer =
+        std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry);
     writer->on_saved([this](std::int64_t step, double seconds) {
       tell({ControlEvent::Kind::kCheckpoint, "saved step " + std::to_string(step), step, seconds});
     });

@@ -104,6 +104,7 @@ void Attempt::tick() {
 }
 
 void Attempt::take(const Finding& finding) {
+  if (down_steps_ > 0) return;  // what goes now was ended here
   const int first = finding.ranks.empty() ? -1 : finding.ranks.front();
   const auto seen = views_.find(first);
   events_.finding(finding, seen == views_.end() ? ProgressBoard::View() : seen->second);
@@ -133,7 +134,8 @@ void Attempt::tear_down(double after_s) {
   });
 }
 
-/// Ranks are asked and those of this machine killed; then mpirun is asked, which kills the ranks elsewhere; then killed.
+/// Ranks are asked and those of this machine killed; then mpirun is asked, which kills the ranks elsewhere; then
+/// killed.
 void Attempt::next_step_of_tear_down() {
   if (child_.ended()) return;
   const int step = down_steps_++;

@@ -75,8 +75,8 @@ constexpr std::string_view kPageBody = R"html(
 <div class="headline"><div id="steps">...</div><div class="soft" id="eta"></div></div>
 <div class="track"><div id="progress"></div></div>
 <div class="tiles">
-<div class="card tile"><span>samples per second</span><b id="rate">-</b><svg id="spark"
-preserveAspectRatio="none"></svg></div>
+<div class="card tile"><span>samples per second</span><b id="rate">-</b>
+<svg id="spark" preserveAspectRatio="none"></svg></div>
 <div class="card tile"><span>time of a step</span><b id="step_s">-</b></div>
 <div class="card tile"><span>loss</span><b id="newest">-</b></div>
 <div class="card tile"><span>goodput</span><b id="goodput">-</b></div>
@@ -88,8 +88,8 @@ preserveAspectRatio="none"></svg></div>
 </div>
 <div class="columns">
 <section class="card"><h2>Ranks, last step</h2><div class="legend"><span><i class="busy"></i>computing</span>
-<span><i class="data"></i>waiting for data</span><span><i class="wait"></i>waiting for others</span></div><div
-id="ranks"></div></section>
+<span><i class="data"></i>waiting for data</span><span><i class="wait"></i>waiting for others</span></div>
+<div id="ranks"></div></section>
 <section class="card"><h2>Checkpoints</h2><ol id="checkpoints"></ol></section>
 </div>
 <footer class="soft" id="foot"></footer>
@@ -139,8 +139,8 @@ const line = points => points.map((p, i) => (i ? 'L' : 'M') + p[0].toFixed(1) + 
 // A mean over what lies near, so that the trend shows through the noise.
 function smoothed(points) {
   return points.map((p, i) => {
-    const most = Math.floor(points.length / 40), reach = Math.max(Math.min(most, 4), Math.min(most, i,
-        points.length - 1 - i));
+    const most = Math.floor(points.length / 40), edge = Math.min(i, points.length - 1 - i);
+    const reach = Math.max(Math.min(most, 4), Math.min(most, edge));
     const near = points.slice(Math.max(0, i - reach), i + reach + 1);
     return [p[0], near.reduce((sum, q) => sum + q[1], 0) / near.length];
   });
@@ -182,8 +182,8 @@ function drawRate(rate) {
   svg.setAttribute('viewBox', '0 0 120 40');
   svg.replaceChildren();
   if (rates.length > 1) {
-    element(svg, 'path', {d: line(rates.map((r, i) => [120 - rates.length + 1 + i, 38 - r / most * 30])), 'class':
-        'smooth'});
+    const points = rates.map((r, i) => [120 - rates.length + 1 + i, 38 - r / most * 30]);
+    element(svg, 'path', {d: line(points), 'class': 'smooth'});
   }
 }
 

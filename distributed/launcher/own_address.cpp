@@ -41,7 +41,8 @@ std::optional<Network> parse_cidr(const std::string& text) {
 
 std::string address_of_interface(const std::string& interface) {
   ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) throw ConfigError("--interface " + interface + ": this machine's interfaces cannot be listed");
+  if (getifaddrs(&list) != 0)
+    throw ConfigError("--interface " + interface + ": this machine's interfaces cannot be listed");
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, freeifaddrs);
   const auto network = parse_cidr(interface);
   std::string known;

@@ -40,15 +40,10 @@ int ranks_of(const std::vector<HostShare>& shares) {
   return ranks;
 }
 
-std::string seconds_text(double seconds) {
-  return number_text(std::round(seconds * 10) / 10) + " s";
-}
-
 std::int64_t or_unknown(const std::optional<std::int64_t>& step) {
   return step.value_or(0);
 }
 
-/// "kill -9" is not a line of mpirun's that anybody understands.
 std::string code_text(int code) {
   if (code > 128 && code < 128 + 65) return "code " + std::to_string(code) + " (" + signal_name(code - 128) + ")";
   return "code " + std::to_string(code);
@@ -90,8 +85,8 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
       journal_(plan_.run_dir / "launch.jsonl"),
       policy_(plan_.restarts, monotonic_s, plan_.divisors.global_batch,
               [this](std::int64_t first, std::int64_t count) {
-                return "its samples are positions " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
-                       " of the run" +
+                return "its samples are positions " + std::to_string(first) + " to " +
+                       std::to_string(first + count - 1) + " of the run" +
                        (fs::exists(plan_.run_dir / "ledger.jsonl")
                             ? "; ledger.jsonl names the records of the steps before"
                             : "; with log.ledger: true the ledger names their records");
@@ -143,11 +138,14 @@ void Supervisor::on_signal(int number) {
   note(StopAskedEvent{signal_name(number)});
   view_.set_state("stopping");
   view_.event("asked to stop by " + signal_name(number));
-  say(signal_name(number) + ": the ranks save at the next step boundary and stop; a second SIGTERM or SIGINT ends them at once");
+  say(signal_name(number) +
+      ": the ranks save at the next step boundary and stop; a second SIGTERM or SIGINT ends them at once");
   if (attempt_) return attempt_->ask_stop();
   backoff_.cancel();
   const auto step = newest_step(plan_.run_dir);
-  if (step) return finish(static_cast<int>(ExitCode::kPreempted), "stopped between two starts, saved at step " + std::to_string(*step));
+  if (step)
+    return finish(static_cast<int>(ExitCode::kPreempted),
+                  "stopped between two starts, saved at step " + std::to_string(*step));
   finish(128 + number, "stopped between two starts, before any checkpoint");
 }
 
@@ -253,8 +251,7 @@ void Supervisor::restart(const Decision& decision) {
     return finish(static_cast<int>(error.code()), error.what());
   }
   note(RestartEvent{number_ + 1, or_unknown(from), decision.after_s, hosts, decision.excluded});
-  const auto text = decision.text + "; starting again in " + seconds_text(decision.after_s) + " from " +
-                    (from ? "step " + std::to_string(*from) : std::string("the beginning"));
+  const auto text = decision.text + " from " + (from ? "step " + std::to_string(*from) : std::string("the beginning"));
   say(text);
   view_.set_state("restarting");
   view_.event(text);

@@ -25,20 +25,20 @@
 namespace triptych {
 
 struct LaunchPlan {
-  std::string run, config, version;          ///< names for people
-  std::string mode;                          ///< "local", "hosts" or "slurm"
-  std::filesystem::path run_dir;             ///< absolute
-  std::vector<std::string> program;          ///< triptych train ...
-  std::vector<std::string> program_again;    ///< the same for a start after the first: goes on from its own checkpoint
+  std::string run, config, version;        ///< names for people
+  std::string mode;                        ///< "local", "hosts" or "slurm"
+  std::filesystem::path run_dir;           ///< absolute
+  std::vector<std::string> program;        ///< triptych train ...
+  std::vector<std::string> program_again;  ///< the same for a start after the first: goes on from its own checkpoint
   HostList hosts;
   int ranks = 1;
   std::optional<ElasticRange> elastic;
   RankDivisors divisors;
   Engine engine = Engine::kMpirun;
-  JobShape shape;         ///< agent, binding, interface, variables; shares and program are filled in
-  std::string address;    ///< of this machine, where ranks find the launcher
+  JobShape shape;       ///< agent, binding, interface, variables; shares and program are filled in
+  std::string address;  ///< of this machine, where ranks find the launcher
   RestartConfig restarts;
-  WatchRules rules;       ///< without ranks
+  WatchRules rules;  ///< without ranks
   std::optional<std::uint16_t> monitor;
 };
 

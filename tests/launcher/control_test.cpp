@@ -517,7 +517,8 @@ TEST(Control, AForgedLauncherIsNotObeyed) {
     const int fd = accept(listener, nullptr, nullptr);
     const auto nonce = new_nonce(), hello = hello_line(nonce);
     ControlWriter forger(ControlKeys::of(parse_job_token(new_job_token()), nonce, new_nonce()).to_rank);
-    const auto orders = forger.line(Welcome{}) + forger.line(AskStop{});
+    auto orders = forger.line(Welcome{});
+    orders += forger.line(AskStop{});
     char join[4096];
     EXPECT_EQ(send(fd, hello.data(), hello.size(), MSG_NOSIGNAL), static_cast<ssize_t>(hello.size()));
     joins += recv(fd, join, sizeof join, 0) > 0;

@@ -408,6 +408,7 @@ TEST(Monitor, ThirtyTwoConnectionsAtMost) {
                 HasSubstr(" 404 "));
   }
   WebClient one_more(monitor.port());
+  one_more.send(with_host("GET /", monitor.port()));
   EXPECT_EQ(one_more.receive(), "");
   EXPECT_TRUE(one_more.closed());
   held.pop_back();
