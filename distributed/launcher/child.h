@@ -37,7 +37,8 @@ struct ChildHandlers {
 
 /// Starts in the constructor, in a process group of its own, stdin from /dev/null, default signals, only descriptors 0
 /// to 2. It is killed by the kernel if this process ends. Handlers are called by the io_context, never by a call here.
-/// One thread only: the kernel takes the end of the starting thread for the end of this process.
+/// One thread only: the kernel takes the end of the starting thread for the end of this process. The io_context must
+/// outlive the object.
 class Child {
  public:
   /// Throws ConfigError if the program cannot be executed (path and reason), StorageError if the system has no room for

@@ -1,13 +1,15 @@
 """A row of the table, and what its function is given."""
 import dataclasses
+import json
 import random
 import shutil
+import subprocess
 import time
 from typing import Callable, Optional
 
 from faults import oracles, processes
 from faults.oracles import Failure
-from faults.world import Job
+from faults.world import Job, environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Trial:
 
     def records(self, name):
         return (self.run_dir / name).read_bytes()
+
+    def launches(self):
+        """What `triptych inspect` reckons from the journal."""
+        words = [self.world.settings.binary, "inspect", str(self.run_dir), "--format", "json"]
+        told = subprocess.run(words, capture_output=True, check=True, env=environment(self.mark, self.folder)).stdout
+        return json.loads(told)["launches"]
 
     def check_bits(self, config="plain"):
         """BIT and ONCE."""
@@ -113,7 +121,7 @@ def run_case(case, world, seed, keep):
     try:
         case.run(trial)
         why = "; ".join(trial.notes)
-    except (Failure, OSError, ValueError, KeyError, LookupError) as error:
+    except (Failure, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
         state, why = "FAILED", str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
     finally:
         trial.close(keep or state == "FAILED")

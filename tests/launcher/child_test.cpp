@@ -67,6 +67,15 @@ struct Watched {
   Child child;
 };
 
+struct OwnLoop {
+  boost::asio::io_context loop;
+};
+
+/// With its loop, which outlives it.
+struct WatchedAlone : OwnLoop, Watched {
+  explicit WatchedAlone(const ChildCommand& command) : Watched(loop, command) {}
+};
+
 ChildCommand shell(const std::string& script) {
   ChildCommand command;
   command.words = {"sh", "-c", script};
@@ -74,10 +83,9 @@ ChildCommand shell(const std::string& script) {
 }
 
 /// Runs one child to its end; fails after 30 s.
-std::unique_ptr<Watched> run_child(const ChildCommand& command) {
-  boost::asio::io_context io;
-  auto watched = std::make_unique<Watched>(io, command);
-  io.run_for(30s);
+std::unique_ptr<WatchedAlone> run_child(const ChildCommand& command) {
+  auto watched = std::make_unique<WatchedAlone>(command);
+  watched->loop.run_for(30s);
   EXPECT_EQ(watched->ends, 1);
   EXPECT_TRUE(watched->child.ended());
   return watched;
