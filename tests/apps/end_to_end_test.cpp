@@ -90,11 +90,13 @@ TEST(EndToEnd, ARingOverMpiTrainsAsOneRankDoes) {
 }
 
 /// DIR/NAME/steps.jsonl after a run of four steps over 24 virtual shards under mpirun.
-std::string sharded_proof(const TempDir& dir, const std::string& config, const std::string& name, int ranks) {
+std::string sharded_proof(const TempDir& dir, const std::string& config, const std::string& name, int ranks,
+                          const std::string& settings = "") {
   const auto outcome = run_shell(
       "mpirun -np " + std::to_string(ranks) + " triptych train " + config + " --run-dir " + (dir / name).string() +
       " --set train.global_batch=24 --set train.micro_batch=0 --set eval=[] --set "
-      "checkpoint.every.steps=1 --set log.step_record=true --set distributed.virtual_shards=24");
+      "checkpoint.every.steps=1 --set log.step_record=true --set distributed.virtual_shards=24" +
+      settings);
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, testing::Not(HasSubstr("last bits"))) << "another number of ranks is no change";
   return slurp(dir / name / "steps.jsonl");
@@ -116,6 +118,13 @@ TEST(EndToEnd, VirtualShardsOverMpiGiveTheSameBytesOnAnyNumberOfRanks) {
       std::filesystem::remove_all(dir / "walk" / "checkpoints" / ("step_0000000" + std::to_string(newer)));
     EXPECT_EQ(sharded_proof(dir, config, "walk", ranks), one) << "from step " << step++ << " on " << ranks;
   }
+  const std::string narrow =
+      " --set train.precision=bf16 --set train.activation_checkpointing=true --set train.ema.decay=0.9 "
+      "--set model.text='{type: bert, context: 16, width: 32, depth: 2, heads: 2}' --set model.image.drop_path=0.2";
+  const auto alone = sharded_proof(dir, config, "narrow1", 1, narrow);
+  EXPECT_NE(alone, one);
+  for (const int ranks : {3, 8})
+    EXPECT_EQ(sharded_proof(dir, config, "narrow" + std::to_string(ranks), ranks, narrow), alone) << ranks << " ranks";
   const auto refused = run_shell("mpirun -np 5 triptych train " + config +
                                  " --set train.global_batch=120 --set train.micro_batch=0 "
                                  "--set distributed.virtual_shards=24 --run-dir " +

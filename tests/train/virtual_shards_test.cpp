@@ -124,18 +124,22 @@ TEST(VirtualShards, SettingsOfTheStepKeepTheBits) {
   bert.width = 8;
   bert.depth = 1;
   bert.heads = 2;
+  // Not BERT: its recomputed blocks cast an input three times, and torch keeps casts for the process, so that ranks
+  // that are threads drop each other's. EndToEnd.VirtualShards... has it on processes.
   config.model.image = swin;
-  config.model.text = bert;
   config.train.precision = "bf16";
   config.train.activation_checkpointing = true;
   config.train.ema = EmaConfig{};
   config.train.skip_norm_above = 4;
   config.schedule.total = steps(4);
   expect_same_bits(tiny, config, {1, 3, 8, 24});
+  config.run.name = "bert";
+  config.model.text = bert;
+  config.train.activation_checkpointing = false;
+  expect_same_bits(tiny, config, {1, 3, 8});
   config.run.name = "fp16";
   config.train.precision = "fp16";
   config.train.init_loss_scale = 1024;
-  config.train.activation_checkpointing = false;
   config.optimizer.clip_norm = 0.1;
   config.optimizer.freeze = {"visual.*"};
   expect_same_bits(tiny, config, {1, 2, 4});
