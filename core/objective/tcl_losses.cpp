@@ -109,7 +109,7 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
   const auto images = drawn(student.text_nd, keys.image_nd, TclHooks::Side::kImagesForTexts);
   const auto texts = drawn(student.image_nd, keys.text_nd, TclHooks::Side::kTextsForImages);
 
-  const auto timed = scope.part("fusion");
+  const auto timed = scope.part("itm");
   const auto autocast = scope.autocast(context_.device);
   const at::Tensor text_3n = at::cat({student.text_nld, student.text_nld, text.index_select(0, texts.index_b)});
   const at::Tensor tokens_3n = at::cat({rows.tokens, rows.tokens, tokens.index_select(0, texts.index_b)});
@@ -166,7 +166,7 @@ void TclObjective::add_words(const Rows& rows, const MaskedWords& words, std::in
   const auto of = [&](Purpose draws) { return scope.forward(draws, rows.batch.first_position, context_.device); };
   at::Tensor taught, guessed;
   {
-    const auto fused = scope.part("words");
+    const auto fused = scope.part("mlm");
     const auto autocast = scope.autocast(context_.device);
     if (share > 0) {
       const c10::NoGradGuard no_grad;
