@@ -21,15 +21,14 @@ double TclObjective::alpha(const StepClock& clock) const {
 void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys,
                                  const at::Tensor& temperature, StepScope& scope, LossSum& sum) const {
   const auto timed = scope.part("losses");
-  const bool by_label = config_.positives == "label";
+  KeyClasses classes;
+  if (config_.positives == "label")
+    classes = key_classes(keys.labels_n, queue_.labels(), keys.own, student.image_nd.size(0));
   const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught) {
-    QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
-                      .own = keys.own,
-                      .queue_kd = with_texts ? queue_.text() : queue_.image()};
-    if (by_label) {
-      against.batch_labels_n = keys.labels_n;
-      against.queue_labels_k = queue_.labels();
-    }
+    const QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
+                            .own = keys.own,
+                            .queue_kd = with_texts ? queue_.text() : queue_.image(),
+                            .classes = classes};
     return queue_contrast_loss(query, against, temperature, taught, scope.products());
   };
   const double share = alpha(scope.clock());
