@@ -150,6 +150,7 @@ constexpr Broken kBroken[] = {
     {"directions_unknown", "objective: {directions: @row}\n", "objective.directions: got 'row', expected one of both, rows, columns; did you mean rows?"},
     {"tcl_temperature", "objective: {name: tcl, temperature: @0.7}\n", "objective.temperature: got 0.7, expected a number between 0.001 and 0.5"},
     {"tcl_queue_below_batch", "train: {global_batch: 12}\nobjective: {name: tcl, queue: @8}\n", "objective.queue: 8 is less than train.global_batch 12, all of which enters it in a step"},
+    {"tcl_cells_of_published", "objective: {name: tcl, lmi: {pool: published, cells: @2}}\n", "objective.lmi.cells: has no meaning with pool: published"},
     {"tcl_alpha", "objective: {name: tcl, alpha: @1.5}\n", "objective.alpha: got 1.5, expected a number between 0 and 1"},
     {"tcl_without_bert", "data: {corpora: [{name: a, TEXTS}]}\nobjective: {name: tcl}\neval: []\n", "model.text.type: objective.name: tcl needs a bert text tower; use type: bert"},
     {"fusion_without_tcl", "data: {corpora: [{name: a, TEXTS}]}\nmodel: {fusion: {depth: 2}}\neval: []\n", "model.fusion: only objective tcl has a fusion encoder; remove the key"},

@@ -488,6 +488,17 @@ TEST(Tcl, SettingsThatCannotWorkAreRefused) {
   expect_refused(config, model, "objective.lmi.pool");
 }
 
+TEST(Tcl, GridsAreCheckedOnlyWhereLocalsAreTrained) {
+  auto config = tiny_tcl();
+  config.weights.lmi = 0;
+  config.lmi.cells = 5;  // of 4 x 4 patches
+  EXPECT_NO_THROW(TclObjective(config, tiny_fusion_model(), tiny_facts(), in_fp64()));
+  config.lmi = {.cells = 4, .pool = "published"};
+  auto model = tiny_fusion_model();
+  std::get<VitConfig>(model.image).image_size = 16;
+  EXPECT_NO_THROW(TclObjective(config, model, tiny_facts(), in_fp64()));
+}
+
 TEST(Tcl, OtherObjectivesRefuseAFusionEncoder) {
   EXPECT_THROW(make_objective(ClipConfig{}, tiny_fusion_model(), tiny_facts(), in_fp64()), ConfigError);
 }
