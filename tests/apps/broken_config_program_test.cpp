@@ -195,6 +195,7 @@ constexpr Broken kBroken[] = {
     {"total_of_an_unknown_unit", "extends: no_schedule.yaml\nschedule: {total: {@step: 4}}\n", "schedule.total: got unit 'step'|did you mean steps?"},
     {"total_zero", "schedule: {total: @{steps: 0}}\n", "schedule.total: a run needs at least one step, got {steps: 0}"},
     {"warmup_beyond_the_total", "schedule: {warmup: @{steps: 5}}\n", "schedule.warmup: {steps: 5} is longer than schedule.total {steps: 4}"},
+    {"warmup_between_stairs", "schedule: {shape: tcl, total: {steps: 400}, warmup: {steps: 250}}\n", "schedule.warmup: {steps: 250} is 250 steps, but shape: tcl rises in stairs of 100; use {steps: 200} or {steps: 300}"},
     {"warmup_beyond_the_total_by_arithmetic", "extends: no_schedule.yaml\nschedule: {total: {steps: 2}, warmup: {epochs: 1}}\n", "schedule.warmup: {epochs: 1} is 3 steps, but schedule.total {steps: 2} is only 2"},
     {"constant_with_a_final_lr", "schedule: {shape: constant, final_lr: @1e-5}\n", "schedule.final_lr: has no meaning with shape: constant"},
     {"final_lr_above_lr", "schedule: {final_lr: @1}\n", "schedule.final_lr: is larger than optimizer.lr"},
