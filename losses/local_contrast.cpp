@@ -13,7 +13,6 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kBlockRows = 64;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::int64_t floor_sqrt(std::int64_t n) {
@@ -63,8 +62,8 @@ LocalLoss derive(const at::Tensor& global_in, const LocalKeys& keys, double scal
   const at::Tensor local_Kd = local_nld.flatten(0, 1);  // K = n l
   at::Tensor value = at::zeros({}, global_bd.options().dtype(at::kDouble)),
              by_global_bd = at::empty(global_bd.sizes(), global_bd.options());
-  for (std::int64_t row = 0; row < b; row += kBlockRows) {
-    const std::int64_t rows = std::min(kBlockRows, b - row);
+  for (std::int64_t row = 0; row < b; row += kLocalBlockRows) {
+    const std::int64_t rows = std::min(kLocalBlockRows, b - row);
     const at::Tensor share = share_bl.narrow(0, row, rows);
     at::Tensor s = at::empty({rows, n, l}, global_bd.options()), s_rK = s.view({rows, n * l});
     at::mm_out(s_rK, global_bd.narrow(0, row, rows), local_Kd.t());  // autocast would round the other form

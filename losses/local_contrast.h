@@ -20,6 +20,8 @@ std::int64_t published_cells(std::int64_t side);
 /// pooling, row-major. The averages of unit vectors are not made unit again.
 at::Tensor pooled_cells(const at::Tensor& patch_npd, std::int64_t cells, CellPooling pooling);
 
+inline constexpr std::int64_t kLocalBlockRows = 64;  ///< rows whose logits exist at a time
+
 /// Local features of n samples, constants: they get no gradient.
 struct LocalKeys {
   at::Tensor local_nld;      ///< of this rank's samples, or of all ranks' in rank order
@@ -37,8 +39,8 @@ enum class LocalMean {
 ///   l_ik = -log( e^{s_iik} / (e^{s_iik} + e^{N_i}) ) = log(1 + e^{N_i - s_iik}),  L = mean of l_ik over valid own k
 /// Other locals of the same sample are nowhere in l_ik. Without other samples L is 0. A sample without valid local
 /// has loss 0 and no gradient, but counts in kSample's mean over i (the released code gives NaN).
-/// Goes over blocks of rows, each with its gradients in closed form: memory O(64 n l) beside features and gradients.
-/// No collective: the locals take no gradient, so a rank's own mean is all its rows need.
+/// Goes over blocks of rows, each with its gradients in closed form: memory O(kLocalBlockRows n l) beside features and
+/// gradients. No collective: the locals take no gradient, so a rank's own mean is all its rows need.
 ///   global_bd [b, d] with gradient; local_nld [n, l, d], n >= own + b, l may be 0; temperature: scalar tensor > 0,
 ///   with gradient. Sums in fp32, for fp64 features in fp64; the loss has that type, too.
 at::Tensor local_contrast_loss(const at::Tensor& global_bd, const LocalKeys& keys, const at::Tensor& temperature,

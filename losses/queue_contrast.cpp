@@ -27,15 +27,23 @@ void check_shapes(const at::Tensor& query_bd, const QueueKeys& keys, const Queue
   TORCH_CHECK(teacher.alpha == 0 ||
                   (teacher.rows_bd.defined() && fits(teacher.rows_bd) && teacher.rows_bd.size(0) == query_bd.size(0)),
               "alpha ", teacher.alpha, " needs a teacher of shape ", query_bd.sizes());
-  TORCH_CHECK(keys.batch_labels_n.defined() == keys.queue_labels_k.defined() || !keys.queue_kd.defined(),
-              "labels must be given for the batch and the queue, or for neither");
+  const std::int64_t all = keys.batch_nd.size(0) + (keys.queue_kd.defined() ? keys.queue_kd.size(0) : 0);
+  TORCH_CHECK(!keys.classes.number_N.defined() ||
+                  (keys.classes.number_N.size(0) == all && keys.classes.positives_b.size(0) == query_bd.size(0)),
+              "classes must be of ", all, " keys and ", query_bd.size(0), " queries");
 }
 
-at::Tensor labels_of(const at::Tensor& labels, const at::Tensor& rows) {
-  if (!labels.defined()) return at::full({rows.size(0)}, kNoLabel, rows.options().dtype(at::kLong));
-  TORCH_CHECK(labels.scalar_type() == at::kLong && labels.dim() == 1 && labels.size(0) == rows.size(0),
-              "labels must be int64 [", rows.size(0), "], got ", labels.scalar_type(), " ", labels.sizes());
-  return labels.to(rows.device());
+void check_labels(const at::Tensor& labels) {
+  TORCH_CHECK(labels.defined() && labels.scalar_type() == at::kLong && labels.dim() == 1,
+              "labels must be int64 [rows], of the batch and of the queue");
+}
+
+/// Query i and its own pair are class i + 1, all other keys class 0.
+KeyClasses own_pairs(const QueueKeys& keys, std::int64_t all, std::int64_t b) {
+  const auto options = keys.batch_nd.options().dtype(at::kInt);
+  KeyClasses classes{at::zeros({all}, options), at::ones({b}, options.dtype(at::kDouble))};
+  classes.number_N.narrow(0, keys.own, b).copy_(at::arange(1, b + 1, options));
+  return classes;
 }
 
 /// Keys with class numbers, the queries' numbers, and how many positives each query has.
@@ -45,28 +53,16 @@ struct NumberedKeys {
   at::Tensor positives;  ///< [b], fp64
 };
 
-/// Keys without label are of class 0 and equal no query, but for the own pair of query i: class i + 1. Labels have the
-/// numbers after these.
 NumberedKeys number(const QueueKeys& keys, std::int64_t b, ProductType products) {
   const at::Tensor queue_kd = keys.queue_kd.defined() ? keys.queue_kd : keys.batch_nd.narrow(0, 0, 0);
-  const at::Tensor labels =
-      at::cat({labels_of(keys.batch_labels_n, keys.batch_nd), labels_of(keys.queue_labels_k, queue_kd)});
-  TORCH_CHECK(labels.ge(kNoLabel).all().item<bool>(), "labels must be >= 0, or kNoLabel");
-  at::Tensor numbers = std::get<1>(at::_unique2(labels, /*sorted=*/true, /*return_inverse=*/true)) + (b + 1);
-  numbers = at::where(labels == kNoLabel, at::zeros_like(numbers), numbers);
-  at::Tensor own = numbers.narrow(0, keys.own, b);
-  own.copy_(at::where(own == 0, at::arange(1, b + 1, own.options()), own));
-  const at::Tensor counts = at::bincount(numbers).to(at::kDouble);
+  const std::int64_t n = keys.batch_nd.size(0), k = queue_kd.size(0);
+  const KeyClasses classes = keys.classes.number_N.defined() ? keys.classes : own_pairs(keys, n + k, b);
   NumberedKeys numbered;
-  numbered.positives = counts.index_select(0, own);
-  numbers = numbers.to(at::kInt);
-  const std::int64_t n = keys.batch_nd.size(0);
-  numbered.queries = {numbers.narrow(0, keys.own, b), {}, {}};
-  numbered.blocks.push_back({rows_for_products(keys.batch_nd, products), {numbers.narrow(0, 0, n), {}, {}}});
-  if (queue_kd.size(0) > 0) {
-    numbered.blocks.push_back(
-        {rows_for_products(queue_kd, products), {numbers.narrow(0, n, queue_kd.size(0)), {}, {}}});
-  }
+  numbered.positives = classes.positives_b;
+  numbered.queries = {classes.number_N.narrow(0, keys.own, b), {}, {}};
+  numbered.blocks.push_back({rows_for_products(keys.batch_nd, products), {classes.number_N.narrow(0, 0, n), {}, {}}});
+  if (k > 0)
+    numbered.blocks.push_back({rows_for_products(queue_kd, products), {classes.number_N.narrow(0, n, k), {}, {}}});
   return numbered;
 }
 
@@ -148,6 +144,22 @@ Derived derive(const at::Tensor& query_bd, const QueueKeys& keys, double scale, 
 }
 
 }  // namespace
+
+/// Class 0 is that of keys without label; own pairs without label have classes of their own, labels those after them.
+KeyClasses key_classes(const at::Tensor& labels_n, const at::Tensor& labels_k, std::int64_t own, std::int64_t b) {
+  check_labels(labels_n);
+  check_labels(labels_k);
+  TORCH_CHECK(b > 0 && own >= 0 && own + b <= labels_n.size(0), "own pairs of ", b, " queries from row ", own,
+              " on are not within ", labels_n.size(0), " rows");
+  const at::Tensor labels = at::cat({labels_n, labels_k});
+  TORCH_CHECK(labels.ge(kNoLabel).all().item<bool>(), "labels must be >= 0, or kNoLabel");
+  at::Tensor numbers = std::get<1>(at::_unique2(labels, /*sorted=*/true, /*return_inverse=*/true)) + (b + 1);
+  numbers = at::where(labels == kNoLabel, at::zeros_like(numbers), numbers);
+  at::Tensor queries = numbers.narrow(0, own, b);
+  queries.copy_(at::where(queries == 0, at::arange(1, b + 1, queries.options()), queries));
+  const at::Tensor counts = at::bincount(numbers).to(at::kDouble);
+  return {numbers.to(at::kInt), counts.index_select(0, queries)};
+}
 
 at::Tensor queue_contrast_loss(const at::Tensor& query_bd, const QueueKeys& keys, const at::Tensor& temperature,
                                const QueueTeacher& teacher, ProductType products) {

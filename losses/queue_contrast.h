@@ -10,14 +10,22 @@
 
 namespace triptych {
 
+/// Labels as class numbers: made once for all losses in which the same rows meet.
+struct KeyClasses {
+  at::Tensor number_N;     ///< int32 [n + k] of the keys; queries have those of their own pairs. 0 is equal to nothing
+  at::Tensor positives_b;  ///< fp64, positives of each query
+};
+
+/// Keys of a query's own label are its positives, beside its own pair; kNoLabel: only that is.
+///   labels_n int64 [n] of the batch, of which rows own .. own + b are the queries'; labels_k int64 [k] of the queue
+KeyClasses key_classes(const at::Tensor& labels_n, const at::Tensor& labels_k, std::int64_t own, std::int64_t b);
+
 /// n rows of the batch, then those of the queue.
 struct QueueKeys {
-  at::Tensor batch_nd;   ///< momentum features of the batch: of this rank's rows, or of all ranks' in rank order
-  std::int64_t own = 0;  ///< query i and row i + own of the batch are one pair
-  at::Tensor queue_kd;   ///< undefined: none
-  /// Labels, int64 [n] and [k]: keys of a query's own label are its positives, too. kNoLabel: only the own pair is.
-  /// Both undefined: nothing has a label.
-  at::Tensor batch_labels_n = {}, queue_labels_k = {};
+  at::Tensor batch_nd;      ///< momentum features of the batch: of this rank's rows, or of all ranks' in rank order
+  std::int64_t own = 0;     ///< query i and row i + own of the batch are one pair
+  at::Tensor queue_kd;      ///< undefined: none
+  KeyClasses classes = {};  ///< undefined: only own pairs are positives
 };
 
 /// Momentum features of the queries' own side, whose softmax over the same keys is the share `alpha` of the target.

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "core/objective/objective_table.h"
+#include "losses/local_contrast.h"
 #include "losses/tile_sweep.h"
 
 namespace triptych {
@@ -106,9 +107,26 @@ LossCost of(const SupConConfig&, const BatchSpec& spec, const LossShape& shape) 
   return cost;
 }
 
+/// Local contrast of a micro-batch's rows with the patches and words of those that they meet. First patches are
+/// projected and made unit by their norms, beside the words, then pooled; the locals of both sides stay, words once
+/// more without their padding, and of a block of rows the logits and their exponentials.
+void add_locals(LossCost& cost, const TclConfig& config, const BatchSpec& spec, const LossShape& shape) {
+  if (config.weights.lmi == 0) return;
+  const auto side = config.lmi.pool == "cells" ? config.lmi.cells : published_cells(shape.grid);
+  const auto patches = side * side, words = spec.form.context - 1;
+  const auto meet = shape.micro_batch * (config.negatives == "global" ? shape.ranks : 1);
+  const auto value = size_of(shape.parameters), row = shape.embed_dim * value;
+  cost.flops += 2 * products(shape.local_batch, meet * (patches + words), shape.embed_dim);
+  const auto cells = shape.grid * shape.grid,
+             projected = shape.micro_batch * (cells * (2 * row + 2 * value) + words * row);
+  const auto logits = 2 * std::min(kLocalBlockRows, shape.micro_batch) * meet * value;  // of one local of each row
+  const auto blocks = std::max(logits * patches, logits * words + meet * words * row);
+  cost.beside = std::max(projected, meet * (patches + words) * row + blocks);
+}
+
 /// Rows meet the queue and, without gradient, each other: student and teacher of both cross-modal directions take a
 /// sweep of softmaxes each and share one of gradients (two products and the sum), the intra-modal ones a sweep each.
-LossCost of(const TclConfig& config, const BatchSpec&, const LossShape& shape) {
+LossCost of(const TclConfig& config, const BatchSpec& spec, const LossShape& shape) {
   const auto rows = config.negatives == "global" ? all_rows(shape) : shape.local_batch, keys = rows + config.queue;
   const double products_a_side = 5 + (config.weights.imc > 0 ? 3 : 0);
   const auto values = 2 * shape.local_batch * shape.embed_dim, bytes = values * size_of(shape.parameters);
@@ -119,6 +137,7 @@ LossCost of(const TclConfig& config, const BatchSpec&, const LossShape& shape) {
   if (shape.products != shape.parameters) cost.peak += keys * shape.embed_dim * size_of(shape.products);
   if (shape.ranks > 1) cost.embeddings = bytes * shape.ranks;
   if (shape.ranks > 1) cost.sums = all_rows(shape) * kLabelBytes;
+  add_locals(cost, config, spec, shape);
   return cost;
 }
 

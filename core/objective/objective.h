@@ -72,7 +72,8 @@ class Objective {
   virtual LossReport accumulate(std::span<const Batch> micro_batches, StepScope& scope) = 0;
   /// After the update: queues. Not called when the step was skipped.
   virtual void after_update(StepScope&) {}
-  /// Everything that a resumed run needs beyond the configuration.
+  /// Everything that a resumed run needs beyond the configuration. What is beside the model's own is counted in plans
+  /// as a queue where its name begins with "queue.", else as an average of weights.
   virtual void visit_state(StateVisitor& visitor) { module().visit_state(visitor); }
   virtual Module& module() = 0;
   virtual Encoders encoders() = 0;

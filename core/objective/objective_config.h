@@ -87,11 +87,16 @@ struct LocalsConfig {
   std::string pool = "cells";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
-    field("cells", c.cells, "patches are averaged to cells x cells locals", at_least(1));
-    field("pool", c.pool,
-          "cells: any grid; published: window and stride floor(sqrt(grid)), as the released code, which works on grids "
-          "of 4, 9, 16 and 25 only and then gives floor(sqrt(grid)) cells a side",
-          one_of({"cells", "published"}));
+    field("cells", c.cells, "pool: cells averages patches to cells x cells locals", at_least(1));
+    field(
+        "pool", c.pool,
+        "cells: any grid; published: window and stride w = floor(sqrt(grid)), as the released code, which gives w x w "
+        "locals and works where floor(grid / w) = w: on grids of 4, 5, 9 to 11, 16 to 19, 25 to 29, ...",
+        one_of({"cells", "published"}));
+  }
+  void validate() const {
+    if (pool == "published" && cells != LocalsConfig{}.cells)
+      throw FieldError("cells", "has no meaning with pool: published, which takes the grid's own; remove one of both");
   }
 };
 

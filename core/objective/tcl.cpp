@@ -19,6 +19,17 @@ namespace {
 constexpr double kLeastTemperature = 0.001, kMostTemperature = 0.5;
 constexpr int kStudentView = 0, kTeacherView = 1;
 
+/// side: of the grid of patches.
+void check_grid(const LocalsConfig& lmi, std::int64_t side) {
+  const std::string patches = std::to_string(side);
+  if (lmi.pool == "published" && published_cells(side) == 0)
+    throw ConfigError("objective.lmi.pool: published cannot pool a grid of " + patches + " x " + patches +
+                      " patches; use pool: cells");
+  if (lmi.pool == "cells" && lmi.cells > side)
+    throw ConfigError("objective.lmi.cells: " + std::to_string(lmi.cells) + " is more than the " + patches +
+                      " patches of a side; lower it");
+}
+
 /// The model section that TCL can train; throws ConfigError for any other.
 const ModelConfig& tcl_model(const ModelConfig& model, const TclConfig& config, const CorpusFacts& facts) {
   const std::string who = objective_named(TclConfig::kTag);
@@ -32,13 +43,7 @@ const ModelConfig& tcl_model(const ModelConfig& model, const TclConfig& config, 
     throw ConfigError("model.image.patch_dropout: " + who + " contrasts all patches; set it to 0");
   if (model.init_logit_scale != ModelConfig{}.init_logit_scale)
     throw ConfigError("model.init_logit_scale: " + who + " divides by objective.temperature instead; remove the key");
-  const auto side = vit->image_size / vit->patch_size;
-  if (config.lmi.pool == "published" && published_cells(side) == 0)
-    throw ConfigError("objective.lmi.pool: published cannot pool a grid of " + std::to_string(side) + " x " +
-                      std::to_string(side) + " patches; use pool: cells");
-  if (config.lmi.pool == "cells" && config.lmi.cells > side)
-    throw ConfigError("objective.lmi.cells: " + std::to_string(config.lmi.cells) + " is more than the " +
-                      std::to_string(side) + " patches of a side; lower it");
+  if (config.weights.lmi > 0) check_grid(config.lmi, vit->image_size / vit->patch_size);
   return model;
 }
 

@@ -21,15 +21,14 @@ double TclObjective::alpha(const StepClock& clock) const {
 void TclObjective::add_alignment(const Encoded& student, const Encoded& teacher, const Keys& keys,
                                  const at::Tensor& temperature, StepScope& scope, LossSum& sum) const {
   const auto timed = scope.part("losses");
-  const bool by_label = config_.positives == "label";
+  KeyClasses classes;
+  if (config_.positives == "label")
+    classes = key_classes(keys.labels_n, queue_.labels(), keys.own, student.image_nd.size(0));
   const auto contrast = [&](const at::Tensor& query, bool with_texts, const QueueTeacher& taught) {
-    QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
-                      .own = keys.own,
-                      .queue_kd = with_texts ? queue_.text() : queue_.image()};
-    if (by_label) {
-      against.batch_labels_n = keys.labels_n;
-      against.queue_labels_k = queue_.labels();
-    }
+    const QueueKeys against{.batch_nd = with_texts ? keys.text_nd : keys.image_nd,
+                            .own = keys.own,
+                            .queue_kd = with_texts ? queue_.text() : queue_.image(),
+                            .classes = classes};
     return queue_contrast_loss(query, against, temperature, taught, scope.products());
   };
   const double share = alpha(scope.clock());
@@ -109,7 +108,7 @@ std::pair<at::Tensor, at::Tensor> TclObjective::match_logits(const Rows& rows, c
   const auto images = drawn(student.text_nd, keys.image_nd, TclHooks::Side::kImagesForTexts);
   const auto texts = drawn(student.image_nd, keys.text_nd, TclHooks::Side::kTextsForImages);
 
-  const auto timed = scope.part("fusion");
+  const auto timed = scope.part("itm");
   const auto autocast = scope.autocast(context_.device);
   const at::Tensor text_3n = at::cat({student.text_nld, student.text_nld, text.index_select(0, texts.index_b)});
   const at::Tensor tokens_3n = at::cat({rows.tokens, rows.tokens, tokens.index_select(0, texts.index_b)});
@@ -166,7 +165,7 @@ void TclObjective::add_words(const Rows& rows, const MaskedWords& words, std::in
   const auto of = [&](Purpose draws) { return scope.forward(draws, rows.batch.first_position, context_.device); };
   at::Tensor taught, guessed;
   {
-    const auto fused = scope.part("words");
+    const auto fused = scope.part("mlm");
     const auto autocast = scope.autocast(context_.device);
     if (share > 0) {
       const c10::NoGradGuard no_grad;

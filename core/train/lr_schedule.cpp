@@ -8,8 +8,6 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kTclStair = 100;  // steps between two calls of TCL's scheduler in the first epoch
-
 double share(std::int64_t part, std::int64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 1;
 }

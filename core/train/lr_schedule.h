@@ -8,14 +8,17 @@
 
 namespace triptych {
 
+inline constexpr std::int64_t kTclStair = 100;  ///< steps between two calls of TCL's scheduler in the first epoch
+
 /// Steps s count from 0; w: warm-up, T: all steps; peak, first (warmup_lr) and final rate.
 ///   cosine:    peak (s + 1) / w while s < w, then final + (peak - final) (1 + cos(pi (s - w) / (T - w))) / 2
 ///   constant:  the same rise, then peak
 ///   unicl:     UniCL's release (timm's scheduler, called after each step): with t = max(0, s - 1) the rise is
 ///              first + (peak - first) t / w while t < w; then a cosine over t / T, not over what is left: the rate
 ///              falls by a jump where warm-up ends, and everything is one step late
-///   tcl:       TCL's release: in the first epoch stairs of 100 steps from first to peak, each one step late; from
-///              epoch e = 1 on one rate an epoch, final + (peak - final) (1 + cos(pi e / epochs)) / 2
+///   tcl:       TCL's release: in the first epoch w / 100 stairs of 100 steps from first to peak, each one step late
+///              (plan_steps refuses another w); from epoch e = 1 on one rate an epoch,
+///              final + (peak - final) (1 + cos(pi e / epochs)) / 2
 ///   one_cycle: torch's OneCycleLR: half a cosine from first to peak in w - 1 steps, half a cosine down to final
 class LrSchedule {
  public:

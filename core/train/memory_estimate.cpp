@@ -80,6 +80,12 @@ std::int64_t batch_bytes(const BatchSpec& spec, std::int64_t rows) {
   return rows * (pictures + texts);
 }
 
+/// Patches of a picture's side, where the image tower has them.
+std::int64_t grid_of(const ModelConfig& model) {
+  const auto* vit = std::get_if<VitConfig>(&model.image);
+  return vit == nullptr ? 0 : vit->image_size / vit->patch_size;
+}
+
 }  // namespace
 
 std::unique_ptr<Objective> objective_on_meta(const TrainConfig& config, const CorpusFacts& facts) {
@@ -115,8 +121,9 @@ MemoryEstimate estimate_memory(Objective& on_meta, const TrainConfig& config, co
   estimate.activations =
       trace.peak + (cpu ? static_cast<std::int64_t>(kAllocatorSlack * static_cast<double>(trace.peak)) : 0);
   // The loss runs beside what the towers keep, or before they run again, and leaves some of its rows until the end.
-  const auto at_loss = loss.peak + (loss.rows_meet && several ? 0 : trace.kept), at_towers = loss.kept + trace.peak;
-  estimate.loss = std::max(at_loss, at_towers) - trace.peak;
+  const auto at_loss = loss.peak + (loss.rows_meet && several ? 0 : trace.kept), at_towers = loss.kept + trace.peak,
+             beside_towers = loss.kept + trace.kept + loss.beside;
+  estimate.loss = std::max({at_loss, at_towers, beside_towers}) - trace.peak;
   estimate.batches = batch_bytes(spec, shape.local_batch) * (cpu ? config.data.prefetch + 1 : 2);
   if (cpu && shape.rank == 0) {
     estimate.snapshot = model.state + remembered.averages + remembered.queues + 2 * model.trained +
@@ -140,6 +147,7 @@ LossCost loss_cost(const TrainConfig& config, const BatchSpec& spec, const RankS
                     .micro_batch = shape.micro_batch,
                     .classes = shape.classes,
                     .embed_dim = config.model.embed_dim,
+                    .grid = grid_of(config.model),
                     .parameters = computation.parameters,
                     .products = computation.products(),
                     .device = shape.device});

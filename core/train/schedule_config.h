@@ -25,7 +25,8 @@ struct ScheduleConfig {
           one_of({"cosine", "constant", "unicl", "tcl", "one_cycle"}));
     field("total", c.total, "length of the run");
     field("warmup", c.warmup,
-          "linear rise: step s (from 0) of w uses lr (s + 1) / w; the published shapes rise from warmup_lr");
+          "linear rise: step s (from 0) of w uses lr (s + 1) / w; the published shapes rise from warmup_lr, tcl in "
+          "stairs of 100 steps: a multiple of 100");
     field("warmup_lr", c.warmup_lr, "unicl, tcl, one_cycle: learning rate of the first step", at_least(0));
     field("final_lr", c.final_lr, "learning rate that the last step approaches; constant has none", at_least(0));
     field(

@@ -3,10 +3,11 @@
 
 #include <set>
 #include <string>
-#include <variant>
 
 #include "core/base/errors.h"
 #include "core/eval/evaluator_table.h"
+#include "core/objective/batch_rules.h"
+#include "core/train/lr_schedule.h"
 #include "core/train/virtual_shards.h"
 
 namespace triptych {
@@ -36,10 +37,7 @@ void TrainConfig::validate() const {
                                               std::to_string(train.global_batch));
   }
   check_virtual_shards(*this);
-  if (const auto* tcl = std::get_if<TclConfig>(&objective); tcl != nullptr && tcl->queue < train.global_batch) {
-    throw FieldError("objective.queue", std::to_string(tcl->queue) + " is less than train.global_batch " +
-                                            std::to_string(train.global_batch) + ", all of which enters it in a step");
-  }
+  check_global_batch(objective, train.global_batch);
   if (schedule.final_lr > optimizer.lr) {
     throw FieldError("schedule.final_lr", "is larger than optimizer.lr, from which the schedule falls");
   }
@@ -91,20 +89,20 @@ BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks) {
 
 namespace {
 
-/// A pair that does not match is made of two rows that meet in a micro-batch.
-void check_negatives(const TrainConfig& config, const BatchPlan& batch, int ranks) {
-  const auto* tcl = std::get_if<TclConfig>(&config.objective);
-  if (tcl == nullptr || batch.micro * (tcl->negatives == "global" ? ranks : 1) > 1) return;
-  throw ConfigError("train.micro_batch: objective tcl finds its negatives among the rows of a micro-batch, which has " +
-                    number(batch.micro) + "; use at least 2, or fewer ranks" +
-                    (ranks > 1 ? ", or objective.negatives: global" : ""));
+/// Of TCL's release: the rest of the steps would be left out in silence.
+void check_stairs(const ScheduleConfig& schedule, std::int64_t warmup) {
+  const auto rest = warmup % kTclStair;
+  if (schedule.shape != "tcl" || rest == 0) return;
+  throw ConfigError("schedule.warmup: " + schedule.warmup.text() + " is " + number(warmup) +
+                    " steps, but shape: tcl rises in stairs of " + number(kTclStair) + "; use {steps: " +
+                    number(warmup - rest) + "} or {steps: " + number(warmup - rest + kTclStair) + "}");
 }
 
 }  // namespace
 
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch) {
   const auto batch = plan_batch(config, ranks);
-  check_negatives(config, batch, ranks);
+  check_micro_batch(config.objective, batch.micro, ranks);
   StepPlan plan;
   plan.local_batch = batch.local;
   plan.micro_batch = batch.micro;
@@ -116,6 +114,7 @@ StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_p
                       " steps, but schedule.total " + config.schedule.total.text() + " is only " +
                       number(plan.total_steps));
   }
+  check_stairs(config.schedule, plan.warmup_steps);
   return plan;
 }
 

@@ -65,7 +65,8 @@ struct BatchPlan {
 /// do not divide among the ranks.
 BatchPlan plan_batch(const TrainConfig& config, std::int64_t ranks);
 
-/// Throws ConfigError as plan_batch, and for a warm-up longer than the run.
+/// Throws ConfigError as plan_batch, where the objective's negatives do not meet, and for a warm-up longer than the run
+/// or not of the schedule's stairs.
 StepPlan plan_steps(const TrainConfig& config, int ranks, std::int64_t records_per_epoch);
 
 }  // namespace triptych

@@ -34,7 +34,7 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
   const auto tcl = run_shell(
       "triptych train " + source_path("configs/tcl/pretrain.yaml") + " --dry-run --set 'data.corpora=[" + texts +
       "]' --set \"model.init_from.image=''\" --set \"model.init_from.text=''\" --set train.device=cpu"
-      " --set train.global_batch=12 --set 'schedule.warmup={steps: 10}'");
+      " --set train.global_batch=12 --set 'schedule.warmup={steps: 0}'");
   EXPECT_EQ(tcl.code, 0) << tcl.err;
   EXPECT_THAT(tcl.out, HasSubstr("objective             tcl"));
   const auto phrases = run_shell("triptych data phrases " + source_path("configs/loupe/published.yaml") +
@@ -45,6 +45,22 @@ TEST(Recipes, EveryPublishedOneValidatesWithoutItsCorpora) {
                 phrased + "]' --set train.device=cpu --set train.global_batch=12");
   EXPECT_EQ(loupe.code, 0) << loupe.err;
   EXPECT_THAT(loupe.out, HasSubstr("objective             loupe"));
+}
+
+/// The quickstart, and all that its ablation trains.
+TEST(Recipes, TclsShortRunsAndTheArmsOfTheAblationValidate) {
+  const TempDir dir;
+  write_tiny_run(dir);
+  const std::string corpus = "{name: texts, kind: image_text, path: " + dir.path().string() + "/text.tar}";
+  for (const std::string arm : {"quickstart.yaml", "ablation.yaml", "ablation.yaml --set objective.weights.lmi=0",
+                                "ablation.yaml --set objective.weights.lmi=0 --set objective.weights.imc=0"}) {
+    const auto outcome =
+        run_shell("triptych train " + source_path("configs/tcl/") + arm + " --dry-run --set 'data.corpora=[" + corpus +
+                  "]' --set eval=[]" + " --set train.global_batch=12 --set train.device=cpu" +
+                  " --set 'schedule.warmup={steps: 1}'");
+    EXPECT_EQ(outcome.code, 0) << arm << "\n" << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("objective             tcl")) << arm;
+  }
 }
 
 }  // namespace

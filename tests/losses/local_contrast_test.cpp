@@ -7,10 +7,12 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/module/autocast.h"
+#include "tests/support/cpu_bytes.h"
 #include "tests/support/tensors.h"
 
 namespace triptych {
@@ -237,6 +239,31 @@ TEST(LocalContrast, LocalsAreConstants) {
   EXPECT_FALSE(local_contrast_loss(leaf(c.global_bd), {local}, t, c.mean).requires_grad());
 }
 
+/// Bytes at the worst moment of the loss, beside what it is given.
+std::int64_t peak_bytes(std::int64_t b, std::int64_t l, std::int64_t d) {
+  const at::Tensor global = leaf(at::ones({b, d}, at::kFloat)), t = at::scalar_tensor(0.07, at::kFloat);
+  const LocalKeys keys{at::ones({b, l, d}, at::kFloat), at::ones({b, l}, at::kBool)};
+  const CpuBytes bytes;
+  const at::Tensor loss = local_contrast_loss(global, keys, t, LocalMean::kSample);
+  return bytes.peak();
+}
+
+/// O(b l): a block of 64 rows' logits, twice, and the locals without their padding; never [b, b, l].
+TEST(LocalContrast, MemoryGrowsWithRowsTimesLocals) {
+  constexpr std::int64_t kLocals = 24, kWidth = 64, kFloat = 4;
+  for (const std::int64_t b : {512, 1024}) {
+    const std::int64_t blocks = 2 * 64 * b * kLocals * kFloat, locals = b * kLocals * kWidth * kFloat;
+    const std::int64_t peak = peak_bytes(b, kLocals, kWidth);
+    RecordProperty("bytes_of_" + std::to_string(b) + "_rows", std::to_string(peak));
+    EXPECT_GE(peak, blocks + locals) << b;
+    EXPECT_LE(peak, 1.1 * static_cast<double>(blocks + locals)) << b;
+    EXPECT_LT(peak, b * b * kLocals * kFloat) << b;  // control: one matrix of all logits
+  }
+  const auto small = static_cast<double>(peak_bytes(512, kLocals, kWidth));
+  EXPECT_NEAR(static_cast<double>(peak_bytes(1024, kLocals, kWidth)) / small, 2, 0.02);
+  EXPECT_NEAR(static_cast<double>(peak_bytes(512, 2 * kLocals, kWidth)) / small, 2, 0.05);
+}
+
 TEST(LocalContrast, MistakesAreSeen) {
   const LocalCase c = draw_case(6, 5, 4, true, false, LocalMean::kSample);
   const LocalResult right = of(c);
@@ -315,6 +342,23 @@ TEST(PooledCells, CellsDoesEveryGrid) {
     if (side == 1) continue;
     EXPECT_EQ(published_cells(side), 0);
     EXPECT_THROW(pooled_cells(patch, 4, CellPooling::kPublished), c10::Error);
+  }
+}
+
+/// Windows of w = floor(sqrt(side)) that fit w times: the released code does these grids and no others.
+TEST(PooledCells, PublishedWorksWhereItsWindowFitsAsOftenAsItIsWide) {
+  const std::set<std::int64_t> works = {1, 4, 5, 9, 10, 11, 16, 17, 18, 19, 25, 26, 27, 28, 29};
+  for (std::int64_t side = 1; side < 36; ++side) {
+    const std::int64_t cells = published_cells(side);
+    EXPECT_EQ(cells > 0, works.contains(side)) << side;
+    if (cells == 0) continue;
+    const at::Tensor patch = unit(draw({7}, {2, side * side, 3})),
+                     grid = patch.view({2, side, side, 3}).narrow(1, 0, cells * cells).narrow(2, 0, cells * cells),
+                     inner = grid.reshape({2, -1, 3});  // what the last window does not reach is left out
+    EXPECT_EQ(cells, static_cast<std::int64_t>(std::sqrt(side))) << side;
+    EXPECT_LT(difference(pooled_cells(patch, 0, CellPooling::kPublished), plain_cells(inner, cells * cells, cells)),
+              1e-15)
+        << side;
   }
 }
 

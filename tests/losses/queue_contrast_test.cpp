@@ -66,8 +66,9 @@ QueueResult plain_queue(const QueueCase& c) {
 /// One rank's loss, given where its own pairs lie among the gathered keys.
 at::Tensor loss_of(const QueueCase& c, const at::Tensor& query_bd, const at::Tensor& teacher_bd, const at::Tensor& keys,
                    std::int64_t own, const at::Tensor& temperature, ProductType products = {}) {
-  return queue_contrast_loss(query_bd, {keys, own, c.queue_kd, c.labels_B, c.queue_labels_k}, temperature,
-                             {teacher_bd, c.alpha}, products);
+  KeyClasses classes;
+  if (c.labels_B.defined()) classes = key_classes(c.labels_B, c.queue_labels_k, own, query_bd.size(0));
+  return queue_contrast_loss(query_bd, {keys, own, c.queue_kd, classes}, temperature, {teacher_bd, c.alpha}, products);
 }
 
 /// Every rank with its own queries against all ranks' keys; gradients of the mean over ranks.
@@ -190,6 +191,27 @@ TEST(QueueContrast, GoldenLossesOfTcl) {
   }
 }
 
+/// One numbering serves all losses of a step; without any label it is the one that is made without labels, to the bit.
+TEST(QueueContrast, ClassesAreNumberedOnce) {
+  const QueueCase c = draw_case(12, 50, 7, true, 0.4);
+  const KeyClasses classes = key_classes(c.labels_B, c.queue_labels_k, 0, 12);
+  const at::Tensor labels = at::cat({c.labels_B, c.queue_labels_k}), first = classes.number_N;
+  for (std::int64_t i = 0; i < 12; ++i) {
+    const at::Tensor same = first == first[i];
+    EXPECT_EQ(same.sum().item<double>(), classes.positives_b[i].item<double>());
+    EXPECT_TRUE(same[i].item<bool>());
+    const at::Tensor of_label =
+        c.labels_B[i].item<std::int64_t>() == kNoLabel ? at::arange(62, at::kLong) == i : labels == c.labels_B[i];
+    EXPECT_TRUE(at::equal(same, of_label)) << i;
+  }
+  QueueCase none = c, undefined = c;
+  none.labels_B = at::full_like(c.labels_B, kNoLabel);
+  none.queue_labels_k = at::full_like(c.queue_labels_k, kNoLabel);
+  undefined.labels_B = undefined.queue_labels_k = at::Tensor();
+  const QueueResult a = queue_on_ranks(2, none), b = queue_on_ranks(2, undefined);
+  EXPECT_TRUE(at::equal(a.loss, b.loss) && at::equal(a.query, b.query) && at::equal(a.temperature, b.temperature));
+}
+
 TEST(QueueContrast, NothingIsRememberedWithoutGradients) {
   const QueueCase c = draw_case(6, 8, 4, false, 0.4);
   const c10::NoGradGuard no_grad;
@@ -243,6 +265,12 @@ TEST(QueueContrast, RefusesWhatDoesNotFit) {
   wrong = c;
   wrong.labels_B = c.labels_B.to(at::kInt);
   refused(wrong, 0, t);
+  wrong = c;
+  wrong.labels_B = at::full_like(c.labels_B, kNoLabel - 1);
+  refused(wrong, 0, t);
+  const KeyClasses of_fewer = key_classes(c.labels_B.narrow(0, 0, 5), c.queue_labels_k, 0, 5);
+  EXPECT_THROW(queue_contrast_loss(c.query_Bd, {c.key_Bd, 0, c.queue_kd, of_fewer}, t, {c.teacher_Bd, 0.4}),
+               c10::Error);
 }
 
 }  // namespace

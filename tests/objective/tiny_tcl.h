@@ -54,12 +54,14 @@ inline Batch fusion_batch() {
   return batch;
 }
 
-/// All tensors of an objective's state by name, as copies.
+/// All of an objective's state by name, as copies; whole numbers as scalars.
 inline std::map<std::string, at::Tensor> state_tensors(Objective& objective) {
   struct Reader : StateVisitor {
     std::map<std::string, at::Tensor> tensors;
     void tensor(const std::string& name, at::Tensor& tensor) override { tensors[name] = tensor.detach().clone(); }
-    void integer(const std::string&, std::int64_t&) override {}
+    void integer(const std::string& name, std::int64_t& number) override {
+      tensors[name] = at::scalar_tensor(number, at::kLong);
+    }
     void real(const std::string&, double&) override {}
     void text(const std::string&, std::string&) override {}
   } reader;
@@ -71,7 +73,8 @@ inline std::map<std::string, at::Tensor> state_tensors(Objective& objective) {
 struct Copies {
   FusionModel student;
   AlignedEncoders teacher;
-  at::Tensor image_queue, text_queue;
+  at::Tensor image_queue, text_queue, queue_labels;
+  std::int64_t next = 0;  ///< of the queues
 
   explicit Copies(Objective& objective, const ModelConfig& model = tiny_fusion_model())
       : student(model, 0.07, Initializer(1, "", at::kCPU)), teacher(model, Initializer(1, "", at::kCPU)) {
@@ -84,6 +87,37 @@ struct Copies {
     teacher.requires_grad(false);
     image_queue = tensors.at("queue.image");
     text_queue = tensors.at("queue.text");
+    queue_labels = tensors.at("queue.labels");
+  }
+
+  /// What begins a step.
+  void follow(double momentum) {
+    const c10::NoGradGuard no_grad;
+    student.temperature().clamp_(0.001, 0.5);
+    std::map<std::string, at::Tensor> own;
+    for (const auto& [name, tensor] : student.parameters()) own[name] = tensor;
+    for (auto& [name, tensor] : teacher.parameters()) tensor.copy_(momentum * tensor + (1 - momentum) * own.at(name));
+  }
+  /// `before` rows entered earlier: row by row, one place on.
+  void push(std::int64_t before, const at::Tensor& image, const at::Tensor& text, const at::Tensor& labels) {
+    const c10::NoGradGuard no_grad;
+    for (std::int64_t i = 0; i < labels.size(0); ++i) {
+      const std::int64_t place = (before + i) % kQueueRows;
+      image_queue[place] = image[i];
+      text_queue[place] = text[i];
+      queue_labels[place] = labels[i];
+    }
+    next = (before + labels.size(0)) % kQueueRows;
+  }
+  /// Named as the objective's.
+  std::map<std::string, at::Tensor> state() {
+    std::map<std::string, at::Tensor> all = {{"queue.image", image_queue.clone()},
+                                             {"queue.text", text_queue.clone()},
+                                             {"queue.labels", queue_labels.clone()},
+                                             {"queue.next", at::scalar_tensor(next, at::kLong)}};
+    for (const auto& [name, tensor] : student.parameters()) all[name] = tensor.detach().clone();
+    for (const auto& [name, tensor] : teacher.parameters()) all["momentum." + name] = tensor.detach().clone();
+    return all;
   }
 };
 

@@ -56,6 +56,26 @@ TEST(StepPlan, RefusesWhatDoesNotDivideAndNamesTheKey) {
             std::string::npos);
 }
 
+/// Below 100 steps there would be none, between two stairs the rest would be left out.
+TEST(StepPlan, TclsWarmUpIsWholeStairs) {
+  TrainConfig config;
+  config.train.global_batch = 10;
+  config.schedule.shape = "tcl";
+  config.schedule.total = steps(1000);
+  const auto planned = [&](const Duration& warmup) {
+    config.schedule.warmup = warmup;
+    return refusal([&] { plan_steps(config, 1, 1000); });
+  };
+  EXPECT_EQ(planned(steps(250)),
+            "schedule.warmup: {steps: 250} is 250 steps, but shape: tcl rises in stairs of 100; use {steps: 200} or "
+            "{steps: 300}");
+  EXPECT_NE(planned(steps(10)).find("use {steps: 0} or {steps: 100}"), std::string::npos);
+  EXPECT_NE(planned(epochs(0.5)).find("is 50 steps"), std::string::npos);
+  for (const auto& whole : {steps(0), steps(100), steps(300), epochs(2)}) EXPECT_EQ(planned(whole), "accepted");
+  config.schedule.shape = "unicl";
+  EXPECT_EQ(planned(steps(250)), "accepted");
+}
+
 TEST(TrainConfig, RefusesContradictions) {
   TrainConfig config;
   EXPECT_EQ(refusal([&] { config.validate(); }), "accepted");

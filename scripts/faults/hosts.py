@@ -1,0 +1,103 @@
+"""Two machines: network namespaces with names of their own, joined by a link, and an agent that stands in for ssh."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+# What ssh does: options, perhaps --, the host, a command for the shell there. A host whose link is down does not answer.
+# Where FOLDER/other-program exists, the second machine has that in place of the program.
+AGENT = """#!/bin/sh
+while [ "${{1#-}}" != "$1" ]; do
+  word=$1; shift
+  [ "$word" = -- ] && break
+done
+host=$1; shift
+if ! ip -n "$host" link show dev {device} | head -n 1 | grep -q ',UP'; then
+  echo "ssh: connect to host $host: No route to host" >&2; exit 255
+fi
+exec ip netns exec "$host" unshare --uts --mount sh -c '
+  hostname "$0"; [ -e "{folder}/other-program" ] && mount --bind "{folder}/other-program" "{program}"; exec sh -c "$*"' "$host" "$@"
+"""
+DEVICE = "fault0"
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip", *map(str, words)], check=check, capture_output=True, text=True)
+
+
+def missing():
+    """Why there can be no two hosts here; "" if there can."""
+    if os.geteuid() != 0:
+        return "two hosts want root"
+    for tool in ("ip", "unshare", "mount"):
+        if not shutil.which(tool):
+            return f"two hosts want the program {tool}"
+    name = f"trf{os.getpid()}"
+    if ip("netns", "add", name, check=False).returncode != 0:
+        return "network namespaces cannot be made"
+    ip("netns", "del", name)
+    return ""
+
+
+class TwoHosts:
+    """`near`, where the launcher runs, and `far`."""
+
+    _made = 0
+
+    def __init__(self, folder, program):
+        TwoHosts._made += 1
+        self.near, self.far = (f"trf{os.getpid()}x{TwoHosts._made}{side}" for side in "ab")
+        self.folder = folder
+        self.net = f"10.213.{TwoHosts._made}"
+        self.files = [pathlib.Path("/etc/netns") / name for name in (self.near, self.far)]
+        self.agent = folder / "agent"
+        self.agent.write_text(AGENT.format(folder=folder, program=program, device=DEVICE))
+        self.agent.chmod(0o755)
+
+    def __enter__(self):
+        try:
+            names = f"127.0.0.1 localhost\n{self.net}.1 {self.near}\n{self.net}.2 {self.far}\n"
+            for name, files in zip((self.near, self.far), self.files):
+                files.mkdir(parents=True)
+                (files / "hosts").write_text(names)
+                ip("netns", "add", name)
+            ip("link", "add", DEVICE, "netns", self.near, "type", "veth", "peer", "name", DEVICE, "netns", self.far)
+            for number, name in enumerate((self.near, self.far), 1):
+                ip("-n", name, "address", "add", f"{self.net}.{number}/24", "dev", DEVICE)
+                ip("-n", name, "link", "set", DEVICE, "up")
+                ip("-n", name, "link", "set", "lo", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name, files in zip((self.near, self.far), self.files):
+            ip("netns", "del", name, check=False)
+            shutil.rmtree(files, ignore_errors=True)
+        try:
+            self.files[0].parent.rmdir()
+        except OSError:  # others have hosts too
+            pass
+
+    def hostfile(self, *lines):
+        """Of lines with {near} and {far}; two ranks on each if there are none."""
+        path = self.folder / "hosts"
+        text = "\n".join(lines or ("{near} slots=2", "{far} slots=2")) + "\n"
+        path.write_text(text.format(near=self.near, far=self.far))
+        return path
+
+    def enter(self):
+        """Words before a program that is to run on the near host."""
+        return ["ip", "netns", "exec", self.near, "unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', self.near]
+
+    def options(self, *lines):
+        """Of the launcher."""
+        return ["--hosts", self.hostfile(*lines), "--agent", self.agent, "--interface", f"{self.net}.0/24"]
+
+    def link(self, state):
+        """Up or down, at the far end."""
+        ip("-n", self.far, "link", "set", DEVICE, state)
+
+    def far_processes(self):
+        return [int(pid) for pid in ip("netns", "pids", self.far).stdout.split()]

@@ -1,0 +1,79 @@
+"""A13, I1: hours of faults, and very many steps."""
+import signal
+import time
+
+from faults import oracles, processes
+from faults.case import Case
+from faults.oracles import Failure
+from faults.world import pace, steps_done
+
+GOODPUT = 0.9
+
+
+def many_kills(trial):
+    """kill -9 of random ranks, at exponentially distributed distances. Steps take 0.1 s: the run is as long as the kills."""
+    kills, mean = trial.world.settings.kills, trial.world.settings.mean
+    steps = max(100, int(kills * mean / 0.13))
+    trial.world.longer_config("soak", steps)
+    trial.world.reference("soak")  # without pauses: bits do not know time
+    paced = [pace(0.1)]
+    job = trial.start("--max-restarts", 1_000_000, config="soak", faults=paced)
+    begin, made = time.time(), 0
+    while job.process.poll() is None and made < kills:
+        time.sleep(trial.rng.expovariate(1 / mean))
+        ranks = sorted(job.ranks().values())
+        if ranks and job.process.poll() is None:
+            job.signal(signal.SIGKILL, trial.rng.choice(ranks))
+            made += 1
+            if made % 50 == 0:
+                print(f"  {made} kills in {time.time() - begin:.0f} s, step {steps_done(trial.run_dir)} of {steps}", flush=True)
+    job.limit = 10 + 2 * steps * 0.15 * trial.slack
+    trial.finish(job, "soak")
+    told = trial.launches()
+    trial.note(f"{made} kills in {time.time() - begin:.0f} s, {steps} steps, goodput {told['goodput']:.3f}, "
+               f"found in {told['mean_detection_s']:.2f} s, a step after {told['mean_recovery_s']:.2f} s in the mean")
+    if mean >= 10 and told["goodput"] < GOODPUT:
+        raise Failure(f"goodput {told['goodput']:.3f}, expected at least {GOODPUT}: " + trial.notes[-1])
+
+
+def many_steps(trial):
+    """No growth of memory or descriptors in launcher and ranks, no slower steps."""
+    steps = trial.world.settings.steps
+    trial.world.longer_config("long", steps)
+    job = trial.start(config="long")
+    job.limit = 60 + steps * 0.2 * trial.slack
+    job.await_step(min(1000, steps // 10))  # allocators have seen everything once
+    watched = {"launcher": job.process.pid, "rank 0": job.rank(0), "rank 1": job.rank(1)}
+    samples = {name: [] for name in watched}
+    while job.process.poll() is None:
+        now = time.monotonic()
+        for name, pid in watched.items():
+            if memory := processes.memory(pid):
+                samples[name].append((now, memory, processes.descriptors(pid), steps_done(trial.run_dir)))
+        time.sleep(max(0.5, min(5.0, steps / 20_000)))
+    job.expect(0)
+    trial.check_clean()
+    oracles.once(trial.records("ledger.jsonl"))
+    for name, rows in samples.items():
+        check_growth(trial, name, rows)
+
+
+def check_growth(trial, name, rows):
+    if len(rows) < 20:
+        raise Failure(f"{len(rows)} samples of {name}: too few; take more --steps")
+    tenth = max(1, len(rows) // 10)
+
+    def middle(part, column):
+        return sorted(row[column] for row in part)[len(part) // 2]
+    grown = middle(rows[-tenth:], 1) / middle(rows[:tenth], 1) - 1
+    per_hour = oracles.slope([(row[0], row[1]) for row in rows]) * 3600 / rows[0][1]
+    opened = middle(rows[-tenth:], 2) - middle(rows[:tenth], 2)
+    trial.note(f"{name}: {rows[-1][1] >> 20} MiB, {100 * grown:+.2f} % ({100 * per_hour:+.2f} %/h), {opened:+d} descriptors")
+    if grown > 0.02 or opened > 2:
+        raise Failure(f"{name} grows: " + trial.notes[-1])
+
+
+CASES = [
+    Case("A13", "many random kills", many_kills, long=True),
+    Case("I1", "very many steps", many_steps, long=True),
+]
