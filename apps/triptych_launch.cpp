@@ -52,6 +52,7 @@ bool check_hosts(const LaunchPlan& plan, const RunFacts& facts) {
 }
 
 int run(const LaunchArguments& arguments) {
+  if (!arguments.print_command && !arguments.check_only) hold_stop_signals();
   const auto program = beside_this_program("triptych");
   const auto facts = read_run_facts(program, arguments);
   auto plan = make_launch_plan(program, arguments, facts);

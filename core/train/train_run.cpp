@@ -191,11 +191,16 @@ void TrainRun::start_logs() {
     writer =
         std::make_unique<CheckpointWriter>(CheckpointStore(directory_->checkpoints()), saving, parts_.plan.geometry);
     writer->on_saved([this](std::int64_t step, double seconds) {
-      tell({ControlEvent::Kind::kCheckpoint, "saved step " + std::to_string(step), step, seconds});
+      tell({ControlEvent::Kind::kCheckpoint, "saved step " + std::to_string(step), step, seconds,
+            std::exchange(stall_s_, 0)});
     });
   }
   saver_ = std::make_unique<RunSaver>(comm_, std::move(writer), saving.max_failures);
-  trainer_->before_change([this] { saver_->wait_for_copy(); });
+  trainer_->before_change([this] {
+    const auto begin = Clock::now();
+    saver_->wait_for_copy();
+    stall_s_ += seconds_since(begin);
+  });
   if (!root()) return;
   if (log_config().profile) {
     profile_ = std::make_unique<StepProfile>(*log_config().profile, directory_->path() / "profile.json");
@@ -429,12 +434,14 @@ void TrainRun::save_if_due() {
 void TrainRun::save() {
   verify();
   trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
+  const auto begin = Clock::now();
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
   during(Phase::kSave, [&] {
     const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
     saver_->save([this](StateSnapshot room) { return stage(std::move(room)); });
   });
+  stall_s_ += seconds_since(begin);
 }
 
 /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.

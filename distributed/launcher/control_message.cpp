@@ -171,12 +171,14 @@ json body_of(const ControlEvent& event) {
           {"event", kEventKinds[static_cast<std::size_t>(event.kind)]},
           {"text", clean_text(event.text, kTextLimit)},
           {"step", event.step},
-          {"seconds", event.seconds}};
+          {"seconds", event.seconds},
+          {"stall_s", event.stall_s}};
 }
 
 ControlEvent event_of(const json& body) {
   return {static_cast<ControlEvent::Kind>(index_of(kEventKinds, body.at("event").get<std::string>())),
-          bounded(body, "text", kTextLimit), body.at("step").get<std::int64_t>(), number_of(body.at("seconds"))};
+          bounded(body, "text", kTextLimit), body.at("step").get<std::int64_t>(), number_of(body.at("seconds")),
+          number_of(body.at("stall_s"))};
 }
 
 json body_of(const Goodbye& goodbye) {

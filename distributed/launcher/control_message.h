@@ -52,6 +52,7 @@ struct ControlEvent {
   std::string text;       ///< for people: "saved step 40 in 0.3 s"; cut to 1,000 bytes
   std::int64_t step = 0;  ///< of the run
   double seconds = 0;     ///< what it took
+  double stall_s = 0;     ///< of these, how long training stood still
   bool operator==(const ControlEvent&) const = default;
 };
 

@@ -41,7 +41,6 @@ RestartPolicy::RestartPolicy(RestartConfig config, Now now, std::int64_t global_
   check_restarts("the window in seconds", config_.window_s, 1);
   check_restarts("the first backoff in seconds", config_.first_backoff_s, 0);
   check_restarts("the longest backoff in seconds", config_.max_backoff_s, config_.first_backoff_s);
-  check_restarts("the good stretch in seconds", config_.good_stretch_s, 0);
   check_restarts("the number of failures of a step", config_.same_step_failures, 1);
   check_restarts("the number of faults of a host", config_.host_faults, 1);
 }
@@ -53,8 +52,7 @@ void RestartPolicy::step_done(std::int64_t done) {
   done_ = done;
   if (!known) return;
   failures_without_step_ = 0;
-  last_step_s_ = now_();
-  if (first_step_s_ < 0) first_step_s_ = last_step_s_;
+  stepped_ = true;
 }
 
 void RestartPolicy::forget_old() {
@@ -87,7 +85,7 @@ Decision RestartPolicy::failed(const Failure& failure, const CanRunWithout& can_
   decision.excluded = hosts_to_leave_out(can_run_without, note);
   decision.text = failure.text + "; restart " + std::to_string(restarts_in_window()) + " of " +
                   std::to_string(config_.max_restarts) + " in " + human_duration(decision.after_s) + note;
-  first_step_s_ = last_step_s_ = -1;
+  stepped_ = false;
   return decision;
 }
 
@@ -123,7 +121,7 @@ std::string RestartPolicy::failing_batch() const {
 }
 
 double RestartPolicy::next_backoff() {
-  if (first_step_s_ >= 0 && last_step_s_ - first_step_s_ >= config_.good_stretch_s) backoffs_ = 0;
+  if (stepped_) backoffs_ = 0;  // it gets on: waiting would only cost time
   const double wait = std::ldexp(config_.first_backoff_s, std::min(backoffs_, 60));
   ++backoffs_;
   return std::min(wait, config_.max_backoff_s);

@@ -13,9 +13,8 @@ namespace triptych {
 struct RestartConfig {
   int max_restarts = 3;          ///< in the window; 0: never
   double window_s = 3600;        ///< what is older is forgotten
-  double first_backoff_s = 0.5;  ///< then doubled
+  double first_backoff_s = 0.5;  ///< then doubled, until an attempt did a new step
   double max_backoff_s = 60;
-  double good_stretch_s = 600;  ///< an attempt that did steps for so long starts the backoff anew
   int same_step_failures = 3;   ///< failures in a row without a new step that end the job
   int host_faults = 2;          ///< in the window, that leave a host out
 };
@@ -69,7 +68,7 @@ class RestartPolicy {
   std::int64_t global_batch_;
   BatchText batch_text_;
   std::int64_t done_ = -1;                       // most steps ever told; -1: none
-  double first_step_s_ = -1, last_step_s_ = -1;  // of this attempt, new steps only; -1: none yet
+  bool stepped_ = false;   // this attempt did a new step
   int failures_without_step_ = 0;
   int backoffs_ = 0;             // since the last good stretch
   std::deque<double> restarts_;  // times in the window

@@ -1,6 +1,8 @@
 #include "distributed/launcher/supervisor.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +28,29 @@ double monotonic_s() {
 std::string signal_name(int number) {
   const char* name = ::sigabbrev_np(number);
   return name == nullptr ? "signal " + std::to_string(number) : std::string("SIG") + name;
+}
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, number);
+  return set;
+}
+
+FileHandle lock_launch(const fs::path& run_dir) {
+  const auto path = run_dir / "launch.lock";
+  FileHandle file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (file.get() < 0) throw storage_error("cannot open", path, errno);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw ConfigError("launch: " + run_dir.string() + " is run by another launcher (" + read_file(path, 1 << 10) +
+                      "); stop that one, or give this run another name: --set run.name=...");
+  }
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  const auto who = std::string(host) + ":" + std::to_string(::getpid());
+  if (::ftruncate(file.get(), 0) != 0) throw storage_error("cannot write", path, errno);
+  write_fully(file.get(), who.data(), who.size(), path);
+  return file;
 }
 
 std::vector<std::string> names_of(const std::vector<HostShare>& shares) {
@@ -79,9 +104,15 @@ std::optional<std::int64_t> newest_step(const fs::path& run_dir) {
   return newest;
 }
 
+void hold_stop_signals() {
+  const auto held = stop_signals();
+  ::pthread_sigmask(SIG_BLOCK, &held, nullptr);
+}
+
 Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
     : io_(io),
       plan_(std::move(plan)),
+      lock_(lock_launch(plan_.run_dir)),
       journal_(plan_.run_dir / "launch.jsonl"),
       policy_(plan_.restarts, monotonic_s, plan_.divisors.global_batch,
               [this](std::int64_t first, std::int64_t count) {
@@ -97,6 +128,8 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
       backoff_(io),
       token_(new_job_token()) {
   signals_.add(SIGHUP);
+  const auto held = stop_signals();
+  ::pthread_sigmask(SIG_UNBLOCK, &held, nullptr);
   if (plan_.monitor) {
     monitor_ = std::make_unique<Monitor>(io, *plan_.monitor, [this] {
       std::optional<Rates> rates;
@@ -111,7 +144,8 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
 int Supervisor::run() {
   note(LaunchEvent{plan_.run, plan_.config, plan_.mode, plan_.version});
   listen();
-  start();
+  io_.poll();  // what was held back
+  if (stop_signal_ == 0) start();
   io_.run();
   return code_;
 }
@@ -145,8 +179,8 @@ void Supervisor::on_signal(int number) {
   const auto step = newest_step(plan_.run_dir);
   if (step)
     return finish(static_cast<int>(ExitCode::kPreempted),
-                  "stopped between two starts, saved at step " + std::to_string(*step));
-  finish(128 + number, "stopped between two starts, before any checkpoint");
+                  "stopped before a start, saved at step " + std::to_string(*step));
+  finish(128 + number, "stopped before a start and before any checkpoint");
 }
 
 void Supervisor::leave_at_once(int number) {
@@ -203,7 +237,7 @@ void Supervisor::on_step(const ProgressBoard::View& view) {
 
 void Supervisor::on_event(const ControlEvent& event) {
   if (event.kind == ControlEvent::Kind::kCheckpoint) {
-    note(CheckpointEvent{event.step, event.seconds, 0});
+    note(CheckpointEvent{event.step, event.seconds, event.stall_s});
     view_.checkpoint(event.step, event.seconds);
   } else {
     view_.event(event.text);

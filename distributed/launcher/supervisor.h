@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/atomic_file.h"
 #include "distributed/launcher/attempt.h"
 #include "distributed/launcher/elastic.h"
 #include "distributed/launcher/engine.h"
@@ -50,9 +51,14 @@ std::vector<std::string> command_of(const LaunchPlan& plan, const std::vector<Ho
 /// Of the newest checkpoint that looks complete in the run directory; nothing if there is none.
 std::optional<std::int64_t> newest_step(const std::filesystem::path& run_dir);
 
+/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 wait until a Supervisor takes them: a stop that is asked for while hosts are
+/// checked is no reason to die without a word.
+void hold_stop_signals();
+
 class Supervisor {
  public:
-  /// Opens journal and live view, takes SIGINT, SIGTERM, SIGHUP and SIGUSR1. Throws StorageError, ConfigError.
+  /// Takes RUN/launch.lock until it dies, opens journal and live view, takes SIGINT, SIGTERM, SIGHUP and SIGUSR1 and
+  /// unblocks them. Throws StorageError; ConfigError where another launcher has the run.
   Supervisor(boost::asio::io_context& io, LaunchPlan plan);
   /// Runs the job to its end; the exit code.
   int run();
@@ -74,6 +80,7 @@ class Supervisor {
 
   boost::asio::io_context& io_;
   LaunchPlan plan_;
+  FileHandle lock_;  // before the journal: two launchers would write into one
   Journal journal_;
   RestartPolicy policy_;
   RankOutput output_;

@@ -73,10 +73,10 @@ class World:
     def config(self, name):
         return self.folder / f"{name}.yaml"
 
-    def longer_config(self, name, steps):
-        """The plain run with another number of steps, saved less often."""
+    def longer_config(self, name, steps, save_every):
+        """The plain run with another number of steps."""
         self.config(name).write_text(f"extends: plain.yaml\nschedule: {{total: {{steps: {steps}}}}}\n"
-                                     "checkpoint: {every: {steps: 50}}\nlog: {every: {steps: 100}}\n")
+                                     f"checkpoint: {{every: {{steps: {save_every}}}}}\nlog: {{every: {{steps: 100}}}}\n")
 
     def reference(self, config):
         """Folder of the uninterrupted run, made under mpirun alone when first asked for."""
