@@ -12,7 +12,7 @@
 #include "apps/result.h"
 #include "core/base/log.h"
 #include "core/model/image_preprocess.h"
-#include "core/objective/embedding.h"
+#include "core/train/memory_estimate.h"
 #include "core/train/run_environment.h"
 #include "core/train/train_config.h"
 #include "core/train/train_config_file.h"
@@ -37,25 +37,14 @@ Json loader_result(const TrainConfig& config, const BenchArguments& arguments) {
   auto data = config.data;
   if (arguments.threads > 0) data.workers = arguments.threads;
   LoaderBenchRequest request;
-  if (const auto form = text_form(config.model)) {
-    request.spec.form = *form;
-  } else {
-    request.spec.text = false;
-    request.spec.labels = true;
-  }
-  request.spec.image_size = arguments.image_size > 0 ? arguments.image_size : image_size(config.model);
-  request.spec.captions = static_cast<int>(data.captions.all_positive);
-  request.spec.mixed_labels = std::holds_alternative<UniclConfig>(config.objective) ||
-                              std::holds_alternative<CrossEntropyConfig>(config.objective);
-  const bool two_views =
-      std::holds_alternative<SupConConfig>(config.objective) || std::holds_alternative<TclConfig>(config.objective);
-  request.spec.views = two_views ? 2 : 1;
   if (arguments.batch > 0) request.batch = arguments.batch;
   request.samples = std::numeric_limits<std::int32_t>::max();  // time ends it
   request.most_seconds = arguments.measured_s();
   request.seed = static_cast<std::uint64_t>(config.run.seed);
   const CorpusSet corpora(data);
   const auto facts = corpora.facts(request.batch);
+  request.spec = objective_on_meta(config, facts)->needs();
+  if (arguments.image_size > 0) request.spec.image_size = arguments.image_size;
   double private_mib = 0, batch_mib = 0;
   // One by one, as loaders with Python workers do, so that what a taker keeps does not hide what the loader needs.
   request.use = [&](const Batch& batch) {
