@@ -111,6 +111,7 @@ class TrainRun {
   std::unique_ptr<RunSaver> saver_;
   std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
   std::int64_t saved_step_ = -1, verified_step_ = -1;
+  double stall_s_ = 0;  // that training stood still for the save in flight
   bool stop_ = false, better_ = false, save_due_ = false, first_step_ = true, branches_ = false;
   Interval interval_;
 };

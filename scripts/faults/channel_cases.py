@@ -177,7 +177,7 @@ def second_launcher(trial):
     job.await_step(4)
     second = trial.start()
     second.expect(2)
-    oracles.message(second.output(), "locked by")
+    oracles.message(second.output(), "another launcher", str(job.process.pid))
     if job.process.poll() is not None:
         raise Failure("the first launcher ended before the second one")
     trial.finish(job)

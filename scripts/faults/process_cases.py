@@ -152,7 +152,8 @@ def _signal_at(trial, job, moment, number):
     """Sends it at that moment; the steps that were done then."""
     before = steps_done(trial.run_dir)
     if moment == "begin":
-        time.sleep(0.05 + trial.rng.random() * 0.3)
+        job.until(lambda: processes.name(job.process.pid).startswith("triptych-launch"), "to become the launcher")
+        time.sleep(0.03 + trial.rng.random() * 0.3)
     elif moment == "start":
         job.until(lambda: job.own_events("start"), "to start the ranks")
         time.sleep(trial.rng.random())

@@ -1,6 +1,8 @@
 """C, I2: disks that are full."""
+import json
 import os
 import shutil
+import signal
 import subprocess
 
 from faults import oracles
@@ -19,13 +21,18 @@ def failed_save(trial):
 
 def full_disk(trial):
     """Stays full: one restart, for somebody may have made room, then its code. Older checkpoints stay whole."""
-    job = trial.start(faults=[fault("ckpt.write", "enospc", rank=0, count=0, skip=150)])
+    first = trial.start()
+    first.await_step(trial.rng.randrange(12, 40))
+    first.signal(signal.SIGTERM)
+    first.expect(75)
+    kept = checkpoints(trial.run_dir)
+    job = trial.start(faults=[fault("ckpt.write", "enospc", rank=0, count=0)])
     job.expect(7)
     oracles.message(job.output(), "No space left on device")
     trial.check_clean()
-    if not checkpoints(trial.run_dir):
-        raise Failure("no checkpoint is left")
-    trial.note(f"{len(job.own_events('start'))} starts, newest checkpoint {checkpoints(trial.run_dir)[-1]}")
+    if checkpoints(trial.run_dir) != kept:
+        raise Failure(f"checkpoints {kept} became {checkpoints(trial.run_dir)} on a full disk")
+    trial.note(f"{len(job.own_events('start'))} starts")
     trial.resume()
 
 
@@ -41,10 +48,11 @@ def no_small_disk():
 def full_journal(trial):
     """The journal alone lies on a disk of one page, which is nearly full: in a mount namespace, which ends with it."""
     trial.run_dir.mkdir()
-    (trial.run_dir / "launch.jsonl").touch()
+    older = {"time": "2026-01-01T00:00:00.000Z", "uptime_s": 0.5, "event": "warning", "text": "x" * 2000}
+    (trial.run_dir / "launch.jsonl").write_text(json.dumps(older) + "\n")
     disk = trial.folder / "disk"
     disk.mkdir()
-    script = ('mount -t tmpfs -o size=4k none "$1" && touch "$1/launch.jsonl" && '
+    script = ('mount -t tmpfs -o size=4k none "$1" && cp "$2/launch.jsonl" "$1" && '
               'mount --bind "$1/launch.jsonl" "$2/launch.jsonl" && shift 2 && exec "$@"')
     job = trial.start(enter=["unshare", "--mount", "sh", "-c", script, "sh", disk, trial.run_dir])
     trial.finish(job)
