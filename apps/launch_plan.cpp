@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "apps/own_program.h"
 #include "apps/version.h"
 #include "core/base/config_layers.h"
 #include "core/base/yaml_tree.h"
@@ -102,6 +103,17 @@ std::string own_host_name() {
   return name;
 }
 
+HostCheck check_of(const LaunchPlan& plan, const RunFacts& facts) {
+  HostCheck check;
+  check.engine = plan.engine;
+  check.request = {plan.program.front(), facts.files, facts.run_dir.string()};
+  check.launcher = beside_this_program("triptych-launch");
+  if (!plan.shape.agent.empty()) check.agent = plan.shape.agent;
+  check.resolve = plan.shape.agent.empty() && plan.engine == Engine::kMpirun;
+  check.bytes_needed = checkpoint_bytes(facts.run_dir);
+  return check;
+}
+
 int ranks_for(const LaunchArguments& arguments, const LaunchPlan& plan) {
   if (plan.elastic) return choose_ranks(*plan.elastic, plan.divisors, plan.hosts.slots());
   const int ranks = arguments.ranks > 0 ? static_cast<int>(arguments.ranks) : plan.hosts.slots();
@@ -175,6 +187,7 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   plan.rules.straggler = arguments.slow_factor;
   if (arguments.monitor) plan.monitor = static_cast<std::uint16_t>(*arguments.monitor);
   plan.ranks = ranks_for(arguments, plan);
+  plan.check = check_of(plan, facts);
   plan.address = own_address(plan.hosts.hosts, arguments.interface);
   return plan;
 }

@@ -31,17 +31,10 @@ int run(const ProbeArguments& arguments) {
 }
 
 /// True if all hosts will do; says what it found.
-bool check_hosts(const LaunchPlan& plan, const RunFacts& facts) {
+bool check_hosts(const LaunchPlan& plan) {
   boost::asio::io_context io;
-  HostCheck check;
-  check.engine = plan.engine;
-  check.request = {plan.program.front(), facts.files, facts.run_dir.string()};
-  check.launcher = beside_this_program("triptych-launch");
-  if (!plan.shape.agent.empty()) check.agent = plan.shape.agent;
-  check.resolve = plan.shape.agent.empty() && plan.engine == Engine::kMpirun;
-  check.bytes_needed = checkpoint_bytes(facts.run_dir);
   bool ok = false;
-  const HostChecks checks(io, plan.hosts.hosts, check, [&](const HostReport& report) {
+  const HostChecks checks(io, plan.hosts.hosts, plan.check, [&](const HostReport& report) {
     ok = report.ok();
     for (const auto& finding : report.findings) {
       finding.fatal ? log_error("launch: " + finding.text) : log_warning("launch: " + finding.text);
@@ -60,7 +53,7 @@ int run(const LaunchArguments& arguments) {
     std::cout << printable(command_of(plan, shares_of(plan, {}), /*again=*/false)) << std::endl;
     return 0;
   }
-  if (!check_hosts(plan, facts)) return static_cast<int>(ExitCode::kUsage);
+  if (!check_hosts(plan)) return static_cast<int>(ExitCode::kUsage);
   if (arguments.check_only) {
     std::cout << plan.hosts.hosts.size() << " hosts, " << plan.hosts.slots() << " slots: ready" << std::endl;
     return 0;

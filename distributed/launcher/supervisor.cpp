@@ -176,6 +176,7 @@ void Supervisor::on_signal(int number) {
       ": the ranks save at the next step boundary and stop; a second SIGTERM or SIGINT ends them at once");
   if (attempt_) return attempt_->ask_stop();
   backoff_.cancel();
+  checks_.reset();
   const auto step = newest_step(plan_.run_dir);
   if (step)
     return finish(static_cast<int>(ExitCode::kPreempted),
@@ -208,6 +209,7 @@ void Supervisor::start() try {
   }
   output_.restart(hosts_by_rank(shares));
   view_.start(number_);
+  joined_ = false;
   last_noted_step_ = kUnknownStep;
   note(StartEvent{number_, plan.rules.ranks, names_of(shares), printable_command(plan.command), or_unknown(from)});
   attempt_ = std::make_unique<Attempt>(io_, std::move(plan), output_, events());
@@ -217,7 +219,10 @@ void Supervisor::start() try {
 
 AttemptEvents Supervisor::events() {
   AttemptEvents events;
-  events.joined = [this](double seconds) { note(JoinedEvent{number_, attempt_->ranks(), seconds}); };
+  events.joined = [this](double seconds) {
+    joined_ = true;
+    note(JoinedEvent{number_, attempt_->ranks(), seconds});
+  };
   events.step = [this](const auto& view) { on_step(view); };
   events.event = [this](const auto& event) { on_event(event); };
   events.finding = [this](const auto& finding, const auto& view) { on_finding(finding, view); };
@@ -248,6 +253,8 @@ void Supervisor::on_finding(const Finding& finding, const ProgressBoard::View& v
   say(finding.text);
   view_.event(finding.text.substr(0, finding.text.find('\n')));
   if (!finding.fatal) return note(WarningEvent{finding.text});
+  const bool host_lost = finding.kind == Finding::Kind::kHostGone || finding.kind == Finding::Kind::kLinkCut;
+  if (host_lost && !finding.host.empty()) lost_hosts_.insert(finding.host);
   note(FaultEvent{finding_name(finding.kind), finding.ranks.size() == 1 ? finding.ranks.front() : -1, finding.host,
                   phase_name(view.phase), view.step, finding.after_s, finding.text});
 }
@@ -263,20 +270,53 @@ void Supervisor::on_end(const AttemptEnd& end) {
   }
   if (stop_signal_ != 0) return finish(end.code, cause + ", while it was asked to stop");
   const auto decision =
-      policy_.failed({.code = end.code, .rank_known_dead = end.rank_known_dead, .text = cause, .host = end.host},
-                     [this](const std::set<std::string>& without) {
-                       try {
-                         return !shares_of(plan_, without).empty();
-                       } catch (const ConfigError&) {
-                         return false;
-                       }
-                     });
+      policy_.failed({.code = end.code,
+                      .rank_known_dead = end.rank_known_dead || is_failed_start(end),
+                      .text = cause,
+                      .host = end.host},
+                     [this](const auto& without) { return can_run_without(without); });
   if (!decision.restart) return finish(decision.code, decision.text);
-  restart(decision);
+  ask_lost_hosts(decision);
+}
+
+bool Supervisor::can_run_without(const std::set<std::string>& hosts) const {
+  try {
+    return !shares_of(plan_, hosts).empty();
+  } catch (const ConfigError&) {
+    return false;
+  }
+}
+
+/// mpirun could not start ranks on a host that was lost before: it may be on its way back.
+bool Supervisor::is_failed_start(const AttemptEnd& end) const {
+  return !joined_ && !lost_hosts_.empty() && end.code != 0;
+}
+
+/// A host that does not answer is left out where the others suffice, until it answers again.
+void Supervisor::ask_lost_hosts(const Decision& decision) {
+  excluded_ = {decision.excluded.begin(), decision.excluded.end()};
+  std::vector<Host> asked;
+  for (const auto& host : plan_.hosts.hosts) {
+    if (lost_hosts_.contains(host.name)) asked.push_back(host);
+  }
+  if (asked.empty()) return restart(decision);
+  checks_ = std::make_unique<HostChecks>(io_, asked, plan_.check, [this, decision, asked](const HostReport& report) {
+    if (stop_signal_ != 0) return;
+    auto without = excluded_;
+    for (const auto& host : asked) {
+      if (report.facts.contains(host.name)) {
+        lost_hosts_.erase(host.name);
+      } else {
+        without.insert(host.name);
+        say(host.name + " does not answer");
+      }
+    }
+    if (can_run_without(without)) excluded_ = without;
+    restart(decision);
+  });
 }
 
 void Supervisor::restart(const Decision& decision) {
-  excluded_ = {decision.excluded.begin(), decision.excluded.end()};
   const auto from = newest_step(plan_.run_dir);
   std::vector<std::string> hosts;
   try {
@@ -284,7 +324,7 @@ void Supervisor::restart(const Decision& decision) {
   } catch (const ConfigError& error) {
     return finish(static_cast<int>(error.code()), error.what());
   }
-  note(RestartEvent{number_ + 1, or_unknown(from), decision.after_s, hosts, decision.excluded});
+  note(RestartEvent{number_ + 1, or_unknown(from), decision.after_s, hosts, {excluded_.begin(), excluded_.end()}});
   const auto text = decision.text + " from " + (from ? "step " + std::to_string(*from) : std::string("the beginning"));
   say(text);
   view_.set_state("restarting");

@@ -16,6 +16,7 @@
 #include "distributed/launcher/elastic.h"
 #include "distributed/launcher/engine.h"
 #include "distributed/launcher/goodput.h"
+#include "distributed/launcher/host_check.h"
 #include "distributed/launcher/hosts.h"
 #include "distributed/launcher/journal.h"
 #include "distributed/launcher/launch_view.h"
@@ -38,6 +39,7 @@ struct LaunchPlan {
   Engine engine = Engine::kMpirun;
   JobShape shape;       ///< agent, binding, interface, variables; shares and program are filled in
   std::string address;  ///< of this machine, where ranks find the launcher
+  HostCheck check;  ///< what hosts are asked: before the first start, and after they were lost
   RestartConfig restarts;
   WatchRules rules;  ///< without ranks
   std::optional<std::uint16_t> monitor;
@@ -73,6 +75,9 @@ class Supervisor {
   void on_event(const ControlEvent& event);
   void on_finding(const Finding& finding, const ProgressBoard::View& view);
   void on_end(const AttemptEnd& end);
+  bool can_run_without(const std::set<std::string>& hosts) const;
+  bool is_failed_start(const AttemptEnd& end) const;
+  void ask_lost_hosts(const Decision& decision);
   void restart(const Decision& decision);
   void finish(int code, const std::string& cause);
   void say(const std::string& text);
@@ -91,6 +96,9 @@ class Supervisor {
   std::string token_;
   std::unique_ptr<Attempt> attempt_;
   std::set<std::string> excluded_;
+  std::set<std::string> lost_hosts_;  // asked before each start until they answer
+  std::unique_ptr<HostChecks> checks_;
+  bool joined_ = false;  // all ranks of this attempt were there
   std::int64_t number_ = -1;  // of the attempt
   int stop_signal_ = 0, end_signals_ = 0;
   Clock::time_point last_step_line_{};

@@ -173,7 +173,7 @@ def strangers(trial):
 # ---- two launchers, and the diary
 
 def second_launcher(trial):
-    job = trial.start(faults=[pace(0.2)])
+    job = trial.start(faults=[pace(0.1)])
     job.await_step(4)
     second = trial.start()
     second.expect(2)

@@ -1,6 +1,7 @@
 """A: processes that die, hang, are slow or pause, and readers that go."""
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -169,6 +170,14 @@ def _signal_at(trial, job, moment, number):
     return done
 
 
+def preempted_often(trial):
+    """Fifty moments."""
+    for _ in range(8):
+        preempted(trial)
+        shutil.rmtree(trial.run_dir)
+    trial.notes[:] = [f"{len(trial.jobs)} starts; {trial.notes[-1]}"]
+
+
 def preempted(trial):
     moments = ["start", "steps", "save", "evaluation", "begin", "start", "steps"]
     numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1] * 3
@@ -224,6 +233,7 @@ CASES = [
     Case("A8.mpirun", "kill -9 of mpirun", kill_mpirun),
     Case("A8.launcher", "kill -9 of the launcher", kill_launcher),
     Case("A9", "SIGTERM, SIGINT, SIGUSR1 at random moments", preempted),
+    Case("A9.often", "the same at fifty moments", preempted_often, long=True),
     Case("A9.twice", "a second SIGTERM", preempted_twice),
     Case("A12", "a rank is slow", straggler),
     Case("A14.closed", "who reads the output goes", reader_gone),
