@@ -26,6 +26,7 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit StderrSink(bool terminal) : terminal_(terminal) {}
   bool terminal() const { return terminal_; }
+  void set_terminal(bool terminal) { terminal_ = terminal; }
 
   void show(const std::string& line) {
     const std::lock_guard lock(mutex_);
@@ -63,7 +64,7 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
     std::fwrite(bytes.data(), 1, bytes.size(), stderr);
     std::fflush(stderr);
   }
-  const bool terminal_;
+  bool terminal_;
   std::string progress_;
   Clock::time_point drawn_{};
 };
@@ -104,6 +105,7 @@ void start_log(int rank, int ranks) {
   const std::lock_guard lock(log.mutex);
   if (rank < 0 || rank >= ranks) throw std::invalid_argument("start_log: rank outside 0 .. ranks-1");
   log.rank = rank;
+  log.screen->set_terminal(::isatty(STDERR_FILENO) == 1);  // lines from before the start may have gone elsewhere
 }
 
 void log_to_file(const std::filesystem::path& path) {
