@@ -15,8 +15,8 @@ struct RestartConfig {
   double window_s = 3600;        ///< what is older is forgotten
   double first_backoff_s = 0.5;  ///< then doubled, until an attempt did a new step
   double max_backoff_s = 60;
-  int same_step_failures = 3;   ///< failures in a row without a new step that end the job
-  int host_faults = 2;          ///< in the window, that leave a host out
+  int same_step_failures = 3;  ///< failures in a row without a new step that end the job
+  int host_faults = 2;         ///< in the window, that leave a host out
 };
 
 /// How an attempt ended. A stop that was asked for is none.
@@ -67,8 +67,8 @@ class RestartPolicy {
   Now now_;
   std::int64_t global_batch_;
   BatchText batch_text_;
-  std::int64_t done_ = -1;                       // most steps ever told; -1: none
-  bool stepped_ = false;   // this attempt did a new step
+  std::int64_t done_ = -1;  // most steps ever told; -1: none
+  bool stepped_ = false;    // this attempt did a new step
   int failures_without_step_ = 0;
   int backoffs_ = 0;             // since the last good stretch
   std::deque<double> restarts_;  // times in the window

@@ -269,12 +269,11 @@ void Supervisor::on_end(const AttemptEnd& end) {
     view_.event(cause);
   }
   if (stop_signal_ != 0) return finish(end.code, cause + ", while it was asked to stop");
-  const auto decision =
-      policy_.failed({.code = end.code,
-                      .rank_known_dead = end.rank_known_dead || is_failed_start(end),
-                      .text = cause,
-                      .host = end.host},
-                     [this](const auto& without) { return can_run_without(without); });
+  const auto decision = policy_.failed({.code = end.code,
+                                        .rank_known_dead = end.rank_known_dead || is_failed_start(end),
+                                        .text = cause,
+                                        .host = end.host},
+                                       [this](const auto& without) { return can_run_without(without); });
   if (!decision.restart) return finish(decision.code, decision.text);
   ask_lost_hosts(decision);
 }

@@ -39,7 +39,7 @@ struct LaunchPlan {
   Engine engine = Engine::kMpirun;
   JobShape shape;       ///< agent, binding, interface, variables; shares and program are filled in
   std::string address;  ///< of this machine, where ranks find the launcher
-  HostCheck check;  ///< what hosts are asked: before the first start, and after they were lost
+  HostCheck check;      ///< what hosts are asked: before the first start, and after they were lost
   RestartConfig restarts;
   WatchRules rules;  ///< without ranks
   std::optional<std::uint16_t> monitor;
@@ -98,7 +98,7 @@ class Supervisor {
   std::set<std::string> excluded_;
   std::set<std::string> lost_hosts_;  // asked before each start until they answer
   std::unique_ptr<HostChecks> checks_;
-  bool joined_ = false;  // all ranks of this attempt were there
+  bool joined_ = false;       // all ranks of this attempt were there
   std::int64_t number_ = -1;  // of the attempt
   int stop_signal_ = 0, end_signals_ = 0;
   Clock::time_point last_step_line_{};
