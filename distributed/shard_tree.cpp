@@ -2,6 +2,7 @@
 #include "distributed/shard_tree.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
@@ -107,7 +108,7 @@ void ShardTree::clear() {
 }
 
 void ShardTree::take_shard() {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   TORCH_CHECK(taken_ < mine_.size(), "a shard tree: rank ", comm_.rank(), " has ", mine_.size(), " shards, got more");
   const auto shard = mine_.begin + taken_++;
   Node leaf{{shard, shard + 1}, {}};
@@ -163,7 +164,7 @@ std::vector<std::size_t> ShardTree::missing() const {
 }
 
 void ShardTree::finish() {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   if (comm_.size() > 1) exchange();
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     parameters_[i].mutable_grad() = common_[i].defined() ? common_[i] : nodes_[0].gradients[i];

@@ -21,21 +21,24 @@ std::string divisors(std::int64_t number) {
 }
 
 void check_objective(const ObjectiveConfig& objective) {
-  const std::string reason = std::string(", which ") + kSetting + " rules out; ";
   if (std::holds_alternative<TclConfig>(objective)) {
     throw FieldError("objective.name",
-                     "tcl takes its pairs and negatives among the rows of a micro-batch and of a rank" + reason +
-                         "use unicl, clip, siglip, supcon or cross_entropy, or 0 shards");
+                     "tcl takes its pairs and negatives among the rows of a micro-batch and of a rank, which "
+                     "distributed.virtual_shards rules out; use unicl, clip, siglip, supcon or cross_entropy, or 0 "
+                     "shards");
   }
   if (std::holds_alternative<LoupeConfig>(objective)) {
-    throw FieldError("objective.name", "loupe averages its games over what the rows of a rank hold" + reason +
-                                           "use unicl, clip, siglip, supcon or cross_entropy, or 0 shards");
+    throw FieldError("objective.name",
+                     "loupe averages its games over what the rows of a rank hold, which distributed.virtual_shards "
+                     "rules out; use unicl, clip, siglip, supcon or cross_entropy, or 0 shards");
   }
   std::visit(
       [&](const auto& config) {
         if constexpr (requires { config.exchange; }) {
           if (config.exchange == "ring")
-            throw FieldError("objective.exchange", "ring adds up in the order of the ranks" + reason + "use gather");
+            throw FieldError("objective.exchange",
+                             "ring adds up in the order of the ranks, which distributed.virtual_shards rules out; use "
+                             "gather");
         }
       },
       objective);
@@ -57,9 +60,9 @@ void check_virtual_shards(const TrainConfig& config) {
                                               " rows; leave it out");
   }
   if (std::holds_alternative<ResNetConfig>(config.model.image)) {
-    throw FieldError("model.image.type", std::string("resnet normalises over the rows of a rank's micro-batch and the "
-                                                     "ranks beside it, which ") +
-                                             kSetting + " rules out; use vit or swin, or 0 shards");
+    throw FieldError("model.image.type",
+                     "resnet normalises over the rows of a rank's micro-batch and the ranks beside it, which "
+                     "distributed.virtual_shards rules out; use vit or swin, or 0 shards");
   }
   check_objective(config.objective);
 }
