@@ -55,7 +55,7 @@ def uninterrupted(trial, pair):
 @two_hosts
 def host_dies(trial, pair):
     job = start(trial, pair)
-    job.await_step(trial.rng.randrange(10, 40))
+    job.await_step(trial.rng.randrange(6, 25))
     at = kill_far_host(pair)
     found = trial.recovered(job, at, detection=2, recovery=15)
     blames(found, pair)
@@ -67,7 +67,7 @@ def host_dies(trial, pair):
 @two_hosts
 def link_cut(trial, pair):
     job = start(trial, pair, faults=[pace(0.03)])
-    job.await_step(trial.rng.randrange(10, 30))
+    job.await_step(trial.rng.randrange(6, 20))
     pair.link("down")
     at = time.time()
     job.until(lambda: oracles.timing(job.events(), at)[0] is not None, "to see that the link is cut")
@@ -80,7 +80,7 @@ def link_cut(trial, pair):
 @two_hosts
 def link_flaps(trial, pair):
     job = start(trial, pair, faults=[pace(0.03)])
-    job.await_step(trial.rng.randrange(10, 30))
+    job.await_step(trial.rng.randrange(6, 20))
     pair.link("down")
     time.sleep(2)
     pair.link("up")
@@ -111,8 +111,8 @@ def other_program(trial, pair):
 def fewer_ranks(trial, pair):
     """The far host dies twice, is left out, and two ranks do what four began."""
     job = start(trial, pair, "--elastic", "2:4", "--max-restarts", 5, ranks=None)
-    for first in (8, 30):
-        job.await_step(trial.rng.randrange(first, first + 12))
+    for first in (5, 18):
+        job.await_step(trial.rng.randrange(first, first + 8))
         blames(trial.recovered(job, kill_far_host(pair), detection=2, recovery=20), pair)
     trial.finish(job, "shards")
     went_on_with_two(job, pair)
@@ -122,7 +122,7 @@ def fewer_ranks(trial, pair):
 def lost_for_good(trial, pair):
     """Its link is cut and stays so."""
     job = start(trial, pair, "--elastic", "2:4", "--max-restarts", 5, ranks=None, faults=[pace(0.03)])
-    job.await_step(trial.rng.randrange(8, 30))
+    job.await_step(trial.rng.randrange(6, 20))
     pair.link("down")
     blames(trial.recovered(job, time.time(), detection=CUT_WITHIN, recovery=40), pair)
     trial.finish(job, "shards")

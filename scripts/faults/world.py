@@ -12,10 +12,10 @@ from faults import oracles, processes
 from faults.oracles import Failure
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS = 80
+STEPS, SHARDS_STEPS = 80, 40
 GLOBAL_BATCH = 24
 
-# By name, what they extend and say. The second gives the same bits on any number of ranks.
+# By name, what they extend and say. The second gives the same bits on any number of ranks; its steps are slow on few cores.
 CONFIGS = {
     "plain": ("run", """
 model: {text: {width: 8}}
@@ -23,9 +23,10 @@ train: {threads: 1}
 checkpoint: {every: {steps: 5}}
 log: {ledger: true, tensorboard: false}
 """),
-    "shards": ("plain", """
-train: {micro_batch: 0}
-distributed: {virtual_shards: 12}
+    "shards": ("plain", f"""
+train: {{micro_batch: 0}}
+schedule: {{total: {{steps: {SHARDS_STEPS}}}}}
+distributed: {{virtual_shards: 12}}
 """),
 }
 
@@ -205,6 +206,6 @@ def fault(point, action, step=-1, rank=-1, **more):
     return {"rank": rank, "step": step, "point": point, "action": action, **more}
 
 
-def pace(seconds, rank=0):
-    """Makes every step last at least so long."""
-    return fault("opt", "delay", rank=rank, seconds=seconds, count=0)
+def pace(seconds, rank=0, count=0):
+    """Makes every step, or so many, last at least so long."""
+    return fault("opt", "delay", rank=rank, seconds=seconds, count=count)
