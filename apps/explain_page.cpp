@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "core/base/strings.h"
 #include "data/formats/base64.h"
 #include "data/formats/printable.h"
 
@@ -79,21 +80,8 @@ figure { margin: 0; }
 )";
 
 /// Foreign text without markup and control characters; nothing is cut.
-std::string html_text(const std::string& text) {
-  std::string out;
-  for (const char c : printable_whole(text)) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
+std::string shown(const std::string& text) {
+  return html_text(printable_whole(text));
 }
 
 std::string decimals(double value, int digits) {
@@ -146,12 +134,12 @@ std::string caption_html(const ExplainPage& page) {
   for (const auto i : order) {
     const auto& phrase = page.phrases[i];
     if (phrase.begin < at) continue;  // inside another one; the tables name it
-    out += html_text(page.caption.substr(at, phrase.begin - at)) + "<mark>" +
-           html_text(page.caption.substr(phrase.begin, phrase.end - phrase.begin)) + "<sup>" + std::to_string(i + 1) +
+    out += shown(page.caption.substr(at, phrase.begin - at)) + "<mark>" +
+           shown(page.caption.substr(phrase.begin, phrase.end - phrase.begin)) + "<sup>" + std::to_string(i + 1) +
            "</sup></mark>";
     at = phrase.end;
   }
-  return out + html_text(page.caption.substr(at)) + "</p>\n<p class=\"note\">" + html_text(page.phrase_note) + "</p>\n";
+  return out + shown(page.caption.substr(at)) + "</p>\n<p class=\"note\">" + shown(page.phrase_note) + "</p>\n";
 }
 
 /// Defines #picture, a square of side 1, which the maps use again.
@@ -262,7 +250,7 @@ std::string matrix_html(const ExplainPage& page, const std::string& title,
   std::string out = "<div><h3>" + title + "</h3>\n<table class=\"matrix\">\n<tr><th></th>";
   for (std::size_t p = 0; p < page.phrases.size(); ++p) {
     const auto& phrase = page.phrases[p];
-    out += "<th>" + html_text(page.caption.substr(phrase.begin, phrase.end - phrase.begin)) + "<sup>" +
+    out += "<th>" + shown(page.caption.substr(phrase.begin, phrase.end - phrase.begin)) + "<sup>" +
            std::to_string(p + 1) + "</sup></th>";
   }
   out += "</tr>\n";
@@ -309,7 +297,7 @@ std::string maps_html(const ExplainPage& page) {
     std::string words = "the whole caption";
     if (t > 0) {
       const auto& phrase = page.phrases[t - 1];
-      words = std::to_string(t) + " " + html_text(page.caption.substr(phrase.begin, phrase.end - phrase.begin));
+      words = std::to_string(t) + " " + shown(page.caption.substr(phrase.begin, phrase.end - phrase.begin));
     }
     out += map_html(page.cell_similarity_Tk[t], words);
   }
@@ -351,7 +339,7 @@ std::string explain_page(const ExplainPage& page) {
             matrix_html(page, "Similarity", page.similarity_MP, Colours::kRising) + "</div>\n");
   out += kAboutCells + maps_html(page) + "<h2>Where this comes from</h2>\n<table class=\"settings\">\n";
   for (const auto& [name, value] : page.settings)
-    out += "<tr><th>" + html_text(name) + "</th><td>" + html_text(value) + "</td></tr>\n";
+    out += "<tr><th>" + shown(name) + "</th><td>" + shown(value) + "</td></tr>\n";
   return out + "</table>\n</body>\n</html>\n";
 }
 

@@ -6,13 +6,9 @@
 
 #include <cstdint>
 
-namespace triptych {
+#include "losses/counted_loss.h"
 
-/// A sum over this rank's items, with graph, and how many they are: what global_mean.h takes.
-struct CountedLoss {
-  at::Tensor sum;  ///< scalar, fp32, or fp64 for fp64 inputs
-  std::int64_t count = 0;
-};
+namespace triptych {
 
 /// Interactions x of one picture to targets in [0, 1].
 enum class LabelForm {

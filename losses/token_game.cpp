@@ -71,7 +71,7 @@ std::vector<std::size_t> drawn_members(std::vector<std::size_t> cells, std::int6
 }
 
 std::vector<Use> planned(const at::Tensor& keep_Kc, const at::Tensor& region_rc, std::int64_t members,
-                         const at::Generator& draws, MaskList& masks) {
+                         const RegionDraws& draws_of, MaskList& masks) {
   const std::int64_t K = keep_Kc.size(0), cells = keep_Kc.size(1);
   std::vector<Use> uses;
   for (std::int64_t r = 0; r < region_rc.size(0); ++r) {
@@ -81,6 +81,7 @@ std::vector<Use> planned(const at::Tensor& keep_Kc, const at::Tensor& region_rc,
       if (region[c]) inside.push_back(static_cast<std::size_t>(c));
     TORCH_CHECK(!inside.empty(), "region ", r, " has no cells");
     const auto size = static_cast<double>(inside.size());
+    const at::Generator draws = draws_of(r);
     for (std::int64_t k = 0; k < K; ++k) {
       std::string without = mask_of(keep_Kc.const_data_ptr<bool>() + k * cells, cells), whole;
       for (const auto c : inside) without[c] = 0;
@@ -132,14 +133,14 @@ at::Tensor expected_embeddings(const MaskedEmbedding& text, std::int64_t words, 
 
 RegionSamples sample_regions(const MaskedEmbedding& image, const at::Tensor& keep_Kc, const at::Tensor& text_Kd,
                              const at::Tensor& region_rc, std::int64_t members, std::int64_t rows,
-                             const at::Generator& draws) {
+                             const RegionDraws& draws_of) {
   TORCH_CHECK(keep_Kc.dim() == 2 && keep_Kc.scalar_type() == at::kBool && keep_Kc.device().is_cpu() &&
                   region_rc.scalar_type() == at::kBool && region_rc.dim() == 2 &&
                   region_rc.size(1) == keep_Kc.size(1) && text_Kd.size(0) == keep_Kc.size(0) && rows >= 1,
               "coalitions ", keep_Kc.sizes(), ", regions ", region_rc.sizes(), ", texts ", text_Kd.sizes());
   const std::int64_t K = keep_Kc.size(0), cells = keep_Kc.size(1), regions = region_rc.size(0);
   MaskList masks;
-  const auto uses = planned(keep_Kc.contiguous(), region_rc.cpu().contiguous(), members, draws, masks);
+  const auto uses = planned(keep_Kc.contiguous(), region_rc.cpu().contiguous(), members, draws_of, masks);
   std::vector<at::Tensor> parts;
   for (std::int64_t first = 0; first < masks.size(); first += rows) {
     const at::Tensor embedding = image(masks.rows(first, std::min(rows, masks.size() - first), cells));

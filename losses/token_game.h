@@ -40,6 +40,14 @@ struct RegionSamples {
   std::int64_t image_forwards = 0;  ///< masks that were encoded: equal ones once
 };
 
+/// What draws the members of region r. With a generator for each, a region's estimate does not depend on the others
+/// that are asked for.
+using RegionDraws = std::function<at::Generator(std::int64_t region)>;
+/// One generator for all, region after region.
+inline RegionDraws shared_draws(const at::Generator& draws) {
+  return [draws](std::int64_t) { return draws; };
+}
+
 /// Equation 7 with S = keep_k without the region's cells, v(S) = f(S) . text_k:
 ///   I_rk = v(S + R) - sum over x in R of v(S + x) + (|R| - 1) v(S)
 /// members > 0: the sum over at most so many x of R, drawn for each k, times |R| / members; 0: over all. At most `rows`
@@ -47,6 +55,6 @@ struct RegionSamples {
 ///   keep_Kc bool [K, cells] on the CPU; text_Kd [K, d]; region_rc bool [r, cells], none empty.
 RegionSamples sample_regions(const MaskedEmbedding& image, const at::Tensor& keep_Kc, const at::Tensor& text_Kd,
                              const at::Tensor& region_rc, std::int64_t members, std::int64_t rows,
-                             const at::Generator& draws);
+                             const RegionDraws& draws_of);
 
 }  // namespace triptych

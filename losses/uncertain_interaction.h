@@ -3,7 +3,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include "losses/fine_alignment.h"
+#include "losses/counted_loss.h"
 
 namespace triptych {
 

@@ -32,6 +32,7 @@ enum class Purpose : std::uint64_t {
   kMix = 22,            ///< mixup and cutmix
   kPairGate = 23,       ///< network or exact value, for a pair of region and phrase
   kPairCoalition = 24,  ///< Shapley coalitions of regions and phrases
+  kMember = 25,         ///< which cells of a region are valued alone
   kTest = 1000,         ///< data made by tests and benchmarks
 };
 

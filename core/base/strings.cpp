@@ -65,6 +65,23 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
   return result;
 }
 
+std::string html_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else
+      out += c;
+  }
+  return out;
+}
+
 std::string number_text(double value) {
   std::array<char, 32> text{};
   // 10000000, not 1e+07: whole numbers are read by people.

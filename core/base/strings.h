@@ -17,6 +17,9 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 /// none is near.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
+/// As HTML that shows this text: & < > " are written as entities.
+std::string html_text(std::string_view text);
+
 /// The shortest decimal that reads back as exactly `value`: "0.001", "1e-08"; whole numbers in full: "10000000".
 std::string number_text(double value);
 

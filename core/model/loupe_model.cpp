@@ -50,8 +50,12 @@ LoupeModel::LoupeModel(const ModelConfig& config, const LoupeShape& shape, const
   }
 }
 
+at::Tensor LoupeModel::image_feature(const ImageStates& states) const {
+  return pool_ ? pool_->forward(states.cell_nkd) : states.feature_nd;
+}
+
 at::Tensor LoupeModel::image_embedding(const ImageStates& states) const {
-  return visual_->project(pool_ ? pool_->forward(states.cell_nkd) : states.feature_nd);
+  return visual_->project(image_feature(states));
 }
 
 std::vector<NamedTensor> LoupeModel::fine_parameters() const {

@@ -47,6 +47,7 @@ class LoupeModel : public Module {
   const at::Tensor& temperature() const { return temperature_; }
   /// Of the picture's one row [n, embed_dim], not of unit length.
   at::Tensor image_embedding(const ImageStates& states) const;
+  at::Tensor image_feature(const ImageStates& states) const;  ///< before the projection
   /// null: without regions.
   const RegionHead* regions() const { return regions_.get(); }
   /// Confidence from pooled states [..., width] -> logits [...]; undefined where the head's own counts.

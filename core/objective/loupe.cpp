@@ -258,6 +258,14 @@ void LoupeObjective::after_update(StepScope&) {
   }
 }
 
+std::vector<std::string> LoupeObjective::clipped_apart() const {
+  std::vector<std::string> names;
+  for (const auto& parameter : model_.parameters()) {
+    if (parameter.name.starts_with("unsil.")) names.push_back(parameter.name);
+  }
+  return names;
+}
+
 void LoupeObjective::visit_state(StateVisitor& visitor) {
   model_.visit_state(visitor);
   if (model_.token_network() != nullptr) token_level_.moments.visit_state(visitor, "unsil.tokens.moments");
@@ -275,7 +283,7 @@ Encoders LoupeObjective::encoders() {
   Encoders encoders;
   encoders.features = [this, states](const at::Tensor& images) {
     const EvaluationMode mode(model_);
-    return states(images).feature_nd;
+    return model_.image_feature(states(images));
   };
   encoders.image = [this, states](const at::Tensor& images) {
     const EvaluationMode mode(model_);

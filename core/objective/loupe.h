@@ -3,6 +3,7 @@
 // found by a game of both. docs/objectives.md draws the flow of data.
 #pragma once
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/model/loupe_model.h"
@@ -34,6 +35,8 @@ class LoupeObjective : public Objective {
   void visit_state(StateVisitor& visitor) override;
   Module& module() override { return model_; }
   Encoders encoders() override;
+  /// The networks of interactions.
+  std::vector<std::string> clipped_apart() const override;
 
  private:
   /// What a micro-batch brings, on the model's device.

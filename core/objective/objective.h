@@ -80,6 +80,9 @@ class Objective {
   /// Parameters whose name makes them exempt from weight decay although they are matrices (or the reverse) are decided
   /// by the optimizer's rule; an objective lists exceptions here by full name.
   virtual std::vector<std::string> no_decay() const { return {}; }
+  /// Names of parameters whose gradients touch no others': optimizer.clip_norm scales them by a norm of their own, so
+  /// that a step of theirs that is too large does not shorten everybody else's.
+  virtual std::vector<std::string> clipped_apart() const { return {}; }
 };
 
 }  // namespace triptych

@@ -5,7 +5,6 @@
 
 #include "core/model/bert_layers.h"
 #include "core/objective/embedding.h"
-#include "losses/token_game.h"
 
 namespace triptych {
 namespace {
@@ -25,7 +24,8 @@ at::Tensor is_word(const at::Tensor& tokens, std::int64_t start_word, std::int64
 }
 
 SampledInteractions sample_interactions(const LoupeModel& model, const LoupeConfig& config, const PictureGame& game,
-                                        const at::Generator& draws, const ForwardScope& scope) {
+                                        const at::Generator& draws, const RegionDraws& member_draws,
+                                        const ForwardScope& scope) {
   const at::Tensor& tokens_1l = game.tokens_1l;
   const auto device = tokens_1l.device();
   const auto type = model.temperature().scalar_type();
@@ -50,7 +50,7 @@ SampledInteractions sample_interactions(const LoupeModel& model, const LoupeConf
   const at::Tensor text_Kd = expected_embeddings(text, word_places.size(0), coalitions.share_K, form.most_enumerated,
                                                  form.text_samples, draws);
   const auto samples =
-      sample_regions(image, coalitions.keep_Kn, text_Kd, game.region_rk, form.members, kMaskRows, draws);
+      sample_regions(image, coalitions.keep_Kn, text_Kd, game.region_rk, form.members, kMaskRows, member_draws);
   return {samples.each_rK.to(device, type), samples.image_forwards};
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/model/loupe_model.h"
 #include "core/objective/loupe_config.h"
+#include "losses/token_game.h"
 
 namespace triptych {
 
@@ -26,8 +27,9 @@ struct SampledInteractions {
 
 /// v(S) = cosine of the picture with the cells of S and the caption with the words of S; an absent token is its
 /// embedding after position and norm times 0. Class tokens, [SEP] and padding are no players. The model must be in
-/// evaluation mode; without graph. draws: of the CPU.
+/// evaluation mode; without graph. draws: of coalitions, on the CPU; member_draws: of the game's r-th region.
 SampledInteractions sample_interactions(const LoupeModel& model, const LoupeConfig& config, const PictureGame& game,
-                                        const at::Generator& draws, const ForwardScope& scope);
+                                        const at::Generator& draws, const RegionDraws& member_draws,
+                                        const ForwardScope& scope);
 
 }  // namespace triptych

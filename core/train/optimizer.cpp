@@ -37,22 +37,27 @@ double sum_of_squares(const at::Tensor& gradient) {
   return sum_of_squares(dense.const_data_ptr<float>(), dense.numel());
 }
 
+bool names(const std::vector<std::string>& list, const std::string& name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
 }  // namespace
 
 bool AdamW::decays(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && !name.ends_with("bias") && name.find("logit_scale") == std::string::npos;
 }
 
-AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters,
-             const std::vector<std::string>& no_decay, const std::vector<double>& lr_factors, Collectives& comm)
+AdamW::AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const Exceptions& exceptions,
+             Collectives& comm)
     : config_(config), parameters_(std::move(parameters)), shards_(parameters_, config.shard, comm) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& parameter = parameters_[i];
-    const bool exempt = std::find(no_decay.begin(), no_decay.end(), parameter.name) != no_decay.end() ||
-                        !decays(parameter.name, parameter.tensor);
+    const bool exempt = names(exceptions.no_decay, parameter.name) || !decays(parameter.name, parameter.tensor);
     const bool also = std::any_of(config.decay_also.begin(), config.decay_also.end(),
                                   [&](const auto& pattern) { return matches_name(parameter.name, pattern); });
-    auto& group = group_of(!exempt || also, lr_factors.empty() ? 1 : lr_factors[i]);
+    all_.push_back(i);
+    (names(exceptions.apart, parameter.name) ? apart_ : together_).push_back(i);
+    auto& group = group_of(!exempt || also, exceptions.lr_factors.empty() ? 1 : exceptions.lr_factors[i]);
     group.names.push_back(parameter.name);
     group.indices.push_back(i);
     group.parameters.push_back(parameter.tensor);
@@ -71,16 +76,19 @@ AdamW::Group& AdamW::group_of(bool decays, double lr_factor) {
 }
 
 double AdamW::gradient_norm() const {
-  const auto count = static_cast<std::int64_t>(parameters_.size());
-  if (count == 0) return 0;
+  return norm_of(all_);
+}
+
+double AdamW::norm_of(const Indices& which) const {
+  if (which.empty()) return 0;
   if (!parameters_[0].tensor.is_cpu()) {
     std::vector<at::Tensor> gradients;
-    for (const auto& parameter : parameters_) gradients.push_back(parameter.tensor.grad());
+    for (const auto i : which) gradients.push_back(parameters_[i].tensor.grad());
     return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2, at::kDouble))).item<double>();
   }
-  std::vector<double> sums(parameters_.size());
-  at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) sums[i] = sum_of_squares(parameters_[i].tensor.grad());
+  std::vector<double> sums(which.size());
+  at::parallel_for(0, static_cast<std::int64_t>(which.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) sums[i] = sum_of_squares(parameters_[which[i]].tensor.grad());
   });
   double total = 0;
   for (const double sum : sums) total += sum;
@@ -89,14 +97,23 @@ double AdamW::gradient_norm() const {
 
 void AdamW::clip(double norm) {
   if (config_.clip_norm == 0) return;
-  const double factor = config_.clip_norm / (norm + 1e-6);
-  if (factor < 1) scale_gradients(factor);
+  const auto clip_part = [this](const Indices& which, double length) {
+    const double factor = config_.clip_norm / (length + 1e-6);
+    if (factor < 1) scale(which, factor);
+  };
+  if (apart_.empty()) return clip_part(all_, norm);
+  clip_part(together_, norm_of(together_));
+  clip_part(apart_, norm_of(apart_));
 }
 
 void AdamW::scale_gradients(double factor) {
+  scale(all_, factor);
+}
+
+void AdamW::scale(const Indices& which, double factor) {
   const c10::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
-  for (const auto& parameter : parameters_) gradients.push_back(parameter.tensor.grad());
+  for (const auto i : which) gradients.push_back(parameters_[i].tensor.grad());
   at::_foreach_mul_(gradients, factor);
 }
 

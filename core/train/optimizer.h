@@ -20,15 +20,21 @@ namespace triptych {
 /// Decay acts on the parameters that `decays` names, on no other.
 class AdamW {
  public:
-  /// `parameters` in registration order; those in `no_decay` (full names) are exempt although the rule would decay
-  /// them. lr_factors: of each parameter, or none.
-  AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const std::vector<std::string>& no_decay,
-        const std::vector<double>& lr_factors, Collectives& comm);
+  /// What the rule alone does not say.
+  struct Exceptions {
+    std::vector<std::string> no_decay = {};  ///< full names, exempt although the rule would decay them
+    std::vector<std::string> apart = {};     ///< full names, clipped by their own norm
+    std::vector<double> lr_factors = {};     ///< of each parameter, or none
+  };
+  /// `parameters` in registration order.
+  AdamW(const OptimizerConfig& config, std::vector<NamedTensor> parameters, const Exceptions& exceptions,
+        Collectives& comm);
 
   /// L2 norm over all gradients, summed in double in a fixed order: the same bits on every rank that holds the same
   /// gradients, whatever its number of threads. Not finite if any gradient is not.
   double gradient_norm() const;
-  /// Scales all gradients by min(1, clip_norm / (norm + 1e-6)); nothing with clip_norm 0.
+  /// Scales all gradients by min(1, clip_norm / (norm + 1e-6)), where some are clipped apart each part by its own norm;
+  /// nothing with clip_norm 0. norm: gradient_norm().
   void clip(double norm);
   void scale_gradients(double factor);
   /// beta1: in place of the configured one. Collective with optimizer.shard.
@@ -57,12 +63,16 @@ class AdamW {
     std::vector<at::Tensor> parameters, means, squares;  ///< moments may be undefined: another rank's
   };
   Group& group_of(bool decays, double lr_factor);
+  using Indices = std::vector<std::size_t>;  // among all parameters
+  double norm_of(const Indices& which) const;
+  void scale(const Indices& which, double factor);
   void each_moment(const std::function<void(at::Tensor& moment, const Group& group, std::size_t i)>& use);
 
   OptimizerConfig config_;
   std::vector<NamedTensor> parameters_;
   OptimizerShards shards_;
   std::vector<Group> groups_;
+  Indices all_, apart_, together_;  // the last two: all in two parts
   std::int64_t updates_ = 0;
 };
 

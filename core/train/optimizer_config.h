@@ -44,7 +44,8 @@ struct OptimizerConfig {
           "decoupled decay (times the learning rate) of matrices; norms, biases and scalars are exempt", at_least(0));
     field("decay_also", c.decay_also,
           "names of exempt parameters that are decayed all the same; '*' stands for any characters: temperature");
-    field("clip_norm", c.clip_norm, "gradients are scaled down to this norm over all parameters; 0: never",
+    field("clip_norm", c.clip_norm,
+          "gradients are scaled down to this norm over all parameters (LOUPE's UNSIL by its own); 0: never",
           at_least(0));
     field("freeze", c.freeze, "names of parameters that are not trained; '*' stands for any characters: visual.*");
     field("lr_factors", c.lr_factors, "learning rates of their own, in shares of the common one");

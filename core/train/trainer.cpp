@@ -107,7 +107,9 @@ Trainer::Trainer(const TrainConfig& config, const StepPlan& plan, Objective& obj
       trained_(trained.first),
       sync_(form_of_sync(config, objective), names_of(trained_), tensors_of(trained_), comm,
             {.shards = config.distributed.virtual_shards}),
-      optimizer_(config.optimizer, trained_, objective.no_decay(), trained.second, comm),
+      optimizer_(config.optimizer, trained_,
+                 {.no_decay = objective.no_decay(), .apart = objective.clipped_apart(), .lr_factors = trained.second},
+                 comm),
       schedule_(config.schedule, config.optimizer.lr, plan.warmup_steps, plan.total_steps, plan.geometry),
       guard_(config.train) {
   if (config.train.precision == "fp16") scaler_.emplace(config.train.init_loss_scale);

@@ -78,6 +78,10 @@ Tagged tag(std::string_view word, const WordLookup& lookup) {
 
 }  // namespace
 
+bool is_determiner(std::string_view word) {
+  return contains(kDeterminers, small(word));
+}
+
 std::vector<ByteSpan> noun_chunks(std::span<const SegmentWord> words, const WordLookup& lookup) {
   std::vector<Tagged> tags;
   for (const auto& word : words) tags.push_back(tag(word.text, lookup));

@@ -17,6 +17,9 @@ struct WordClasses {
 };
 using WordLookup = std::function<WordClasses(const std::string& word)>;
 
+/// "the", "two", "her", in any case.
+bool is_determiner(std::string_view word);
+
 /// Chunks (determiner) (adjective | number)* noun+, the longest from left to right; spans count from the start of the
 /// segment. A word that the dictionary does not know is a noun, and an adjective where it ends in -ing or -ed. A word
 /// that is noun and verb is a verb behind a noun and before a determiner ("a dog watches the cat").

@@ -49,20 +49,7 @@ figcaption { color: var(--quiet); font-size: 12px; overflow-wrap: anywhere; }
 
 /// Foreign text as HTML: no markup, no control characters, at most 200 bytes or so.
 std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
+  return html_text(printable(text));
 }
 
 std::string fixed(double value) {

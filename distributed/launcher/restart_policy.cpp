@@ -84,7 +84,8 @@ Decision RestartPolicy::failed(const Failure& failure, const CanRunWithout& can_
   std::string note;
   decision.excluded = hosts_to_leave_out(can_run_without, note);
   decision.text = failure.text + "; restart " + std::to_string(restarts_in_window()) + " of " +
-                  std::to_string(config_.max_restarts) + " in " + human_duration(decision.after_s) + note;
+                  std::to_string(config_.max_restarts) +
+                  (decision.after_s > 0 ? " in " + human_duration(decision.after_s) : " at once") + note;
   stepped_ = false;
   return decision;
 }
@@ -121,7 +122,10 @@ std::string RestartPolicy::failing_batch() const {
 }
 
 double RestartPolicy::next_backoff() {
-  if (stepped_) backoffs_ = 0;  // it gets on: waiting would only cost time
+  if (stepped_) {  // it gets on: waiting would only cost time
+    backoffs_ = 0;
+    return 0;
+  }
   const double wait = std::ldexp(config_.first_backoff_s, std::min(backoffs_, 60));
   ++backoffs_;
   return std::min(wait, config_.max_backoff_s);

@@ -13,7 +13,7 @@ namespace triptych {
 struct RestartConfig {
   int max_restarts = 3;          ///< in the window; 0: never
   double window_s = 3600;        ///< what is older is forgotten
-  double first_backoff_s = 0.5;  ///< then doubled, until an attempt did a new step
+  double first_backoff_s = 0.5;  ///< after an attempt without a new step, then doubled; after one with: 0
   double max_backoff_s = 60;
   int same_step_failures = 3;  ///< failures in a row without a new step that end the job
   int host_faults = 2;         ///< in the window, that leave a host out

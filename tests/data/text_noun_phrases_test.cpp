@@ -104,6 +104,15 @@ TEST(LinkParser, BaseNounPhrasesOfSentences) {
   EXPECT_THAT(phrases("United States flag"), ElementsAre("United States flag"));
 }
 
+TEST(NounPhrases, SidesBeforeOfAreNoThings) {
+  EXPECT_THAT(phrases("a folder below a grey megaphone, and a book left of a woman and a light bulb"),
+              ElementsAre("a folder", "a grey megaphone", "a book", "a woman", "a light bulb"));
+  EXPECT_THAT(phrases("a black map right of a clef and above a heart"),
+              ElementsAre("a black map", "a clef", "a heart"));
+  EXPECT_THAT(phrases("a dog on the left of a cat"), ElementsAre("a dog", "the left", "a cat"));
+  EXPECT_THAT(phrases("the right"), ElementsAre("the right"));
+}
+
 TEST(LinkParser, BareCaptionsAreNoCommands) {
   EXPECT_THAT(phrases("open hands"), ElementsAre("open hands"));
   EXPECT_THAT(phrases("yellow heart, light skin tone"), ElementsAre("yellow heart", "light skin tone"));

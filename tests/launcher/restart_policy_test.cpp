@@ -105,6 +105,7 @@ TEST(RestartPolicy, BackoffBeginsAnewAfterANewStep) {
   run.now_s += 3000;
   EXPECT_DOUBLE_EQ(run.fails(137).after_s, 2) << "time alone is no step";
   run.new_step();
+  EXPECT_DOUBLE_EQ(run.fails(137).after_s, 0) << "it got on";
   EXPECT_DOUBLE_EQ(run.fails(137).after_s, 0.5);
   EXPECT_DOUBLE_EQ(run.fails(137).after_s, 1) << "the step was that of an attempt before";
 }

@@ -86,12 +86,32 @@ double largest_z(const ToyGame& game, const Trial& trial, std::uint64_t key) {
   }
   const at::Tensor text = expected_embeddings(game.text_value(), game.words, at::cat(share),
                                               trial.texts == Texts::kAll ? kLarge : 1, 2, draws);
-  const auto sampled = sample_regions(game.image_value(), at::cat(keep), text, region, trial.members, 256, draws);
+  const auto sampled =
+      sample_regions(game.image_value(), at::cat(keep), text, region, trial.members, 256, shared_draws(draws));
   EXPECT_LE(sampled.image_forwards, 1 << game.cells);
   const at::Tensor runs = sampled.each_rK.unflatten(1, {kRuns, kCoalitions}).mean(2);
   const at::Tensor z =
       (runs.mean(1) - game.exact(region)) / (runs.std(1, true) / std::sqrt(static_cast<double>(kRuns)));
   return z.abs().max().item<double>();
+}
+
+TEST(TokenGame, WithDrawsOfItsOwnARegionIsWorthTheSameAloneAndAmongOthers) {
+  const ToyGame game(1, 5, 3);
+  const at::Tensor region = some_regions();
+  const auto draws = token_draws(31);
+  const Coalitions drawn = draw_coalitions(CoalitionSampler::kNaive, 6, game.cells, draws);
+  const at::Tensor text = expected_embeddings(game.text_value(), game.words, drawn.share_K, kLarge, 2, draws);
+  const auto of = [&](std::int64_t first, std::int64_t count, bool own) {
+    const auto shared = token_draws(40);
+    const RegionDraws draws_of = [&](std::int64_t r) {
+      return own ? token_draws(40 + static_cast<std::uint64_t>(first + r)) : shared;
+    };
+    return sample_regions(game.image_value(), drawn.keep_Kn, text, region.narrow(0, first, count), 1, 64, draws_of)
+        .each_rK;
+  };
+  const std::int64_t last = region.size(0) - 1;
+  EXPECT_TRUE(at::equal(of(0, last + 1, true)[last], of(last, 1, true)[0]));
+  EXPECT_FALSE(at::equal(of(0, last + 1, false)[last], of(last, 1, false)[0])) << "the control";
 }
 
 constexpr CoalitionSampler kSamplers[] = {CoalitionSampler::kNaive, CoalitionSampler::kStratified,
@@ -191,7 +211,7 @@ TEST(TokenGame, EstimatesAreEquationSeven) {
       most = std::max(most, mask.size(0));
       return game.image(mask);
     };
-    const auto sampled = sample_regions(counted, keep, text, region, 0, rows, token_draws(1));
+    const auto sampled = sample_regions(counted, keep, text, region, 0, rows, shared_draws(token_draws(1)));
     ASSERT_EQ(sampled.each_rK.sizes(), at::IntArrayRef({5, count}));
     for (std::int64_t r = 0; r < 5; ++r) {
       for (std::int64_t k = 0; k < count; ++k) {
@@ -227,7 +247,7 @@ TEST(TokenGame, ProductsAreNotRoundedUnderAutocast) {
   };
   const auto estimates = [&] {
     const at::Tensor text_Kd = expected_embeddings(text, 3, at::linspace(0, 1, 8, at::kDouble), 8, 1, token_draws(2));
-    return sample_regions(image, keep, text_Kd, region, 0, 64, token_draws(1)).each_rK;
+    return sample_regions(image, keep, text_Kd, region, 0, 64, shared_draws(token_draws(1))).each_rK;
   };
   const at::Tensor exact = estimates();
   at::autocast::set_autocast_enabled(at::kCPU, true);
@@ -255,7 +275,7 @@ TEST(TokenGame, MembersAreDrawnEvenlyAndScaledUp) {
       {outer - one - two - four}};
   for (std::int64_t members = 0; members < 5; ++members) {
     const at::Tensor each =
-        sample_regions(game.image_value(), keep, text, region, members, 64, token_draws(5)).each_rK[0];
+        sample_regions(game.image_value(), keep, text, region, members, 64, shared_draws(token_draws(5))).each_rK[0];
     double all = 0;
     for (const double estimate : possible[members]) {
       const double seen = (each - estimate).abs().lt(1e-12).sum().item<double>();
@@ -315,7 +335,7 @@ TEST(TokenGame, SpreadCoalitionsAreSteadier) {
       const auto draws = token_draws(900 + run);
       const Coalitions drawn = draw_coalitions(sampler, kEach, 16, draws);
       const at::Tensor text = expected_embeddings(game.text_value(), 6, drawn.share_K, most_enumerated, 1, draws);
-      const auto sampled = sample_regions(game.image_value(), drawn.keep_Kn, text, region, 0, 256, draws);
+      const auto sampled = sample_regions(game.image_value(), drawn.keep_Kn, text, region, 0, 256, shared_draws(draws));
       estimates.push_back(sampled.each_rK.mean(1));
       forwards += sampled.image_forwards;
     }
@@ -334,12 +354,12 @@ TEST(TokenGame, RefusesWhatDoesNotFit) {
   const at::Tensor keep = at::ones({2, 5}, at::kBool), text = draw({1}, {2, 6}), region = some_regions();
   const auto image = game.image_value();
   const auto draws = token_draws(1);
-  EXPECT_THROW(sample_regions(image, keep.to(at::kFloat), text, region, 0, 8, draws), c10::Error);
-  EXPECT_THROW(sample_regions(image, keep, text, region.narrow(1, 0, 4), 0, 8, draws), c10::Error);
-  EXPECT_THROW(sample_regions(image, keep, text.narrow(0, 0, 1), region, 0, 8, draws), c10::Error);
-  EXPECT_THROW(sample_regions(image, keep, text.narrow(1, 0, 5), region, 0, 8, draws), c10::Error);
-  EXPECT_THROW(sample_regions(image, keep, text, region, 0, 0, draws), c10::Error);
-  EXPECT_THROW(sample_regions(image, keep, text, at::zeros({1, 5}, at::kBool), 0, 8, draws), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep.to(at::kFloat), text, region, 0, 8, shared_draws(draws)), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep, text, region.narrow(1, 0, 4), 0, 8, shared_draws(draws)), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep, text.narrow(0, 0, 1), region, 0, 8, shared_draws(draws)), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep, text.narrow(1, 0, 5), region, 0, 8, shared_draws(draws)), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep, text, region, 0, 0, shared_draws(draws)), c10::Error);
+  EXPECT_THROW(sample_regions(image, keep, text, at::zeros({1, 5}, at::kBool), 0, 8, shared_draws(draws)), c10::Error);
   EXPECT_THROW(draw_coalitions(CoalitionSampler::kAntithetic, 3, 5, draws), c10::Error);
   EXPECT_THROW(draw_coalitions(CoalitionSampler::kNaive, 0, 5, draws), c10::Error);
 }

@@ -304,7 +304,11 @@ class PlainLoupe {
     const std::int64_t length = (batch_.tokens[i][0] != 0).sum().item<std::int64_t>();
     const PictureGame game{embedded_.narrow(0, i, 1).detach(), batch_.tokens[i].narrow(1, 0, length),
                            rows_[i].inside_mk.index_select(0, at::tensor(regions, at::kLong))};
-    return sample_interactions(model_, config_, game, loupe_draws(Purpose::kCoalition, i), {}).each_rK.mean(1);
+    const auto members = [&](std::int64_t r) {
+      return loupe_draws(Purpose::kMember, (kLoupeFirst + i) * config_.regions.count +
+                                               regions[static_cast<std::size_t>(r)] - kLoupeFirst);
+    };
+    return sample_interactions(model_, config_, game, loupe_draws(Purpose::kCoalition, i), members, {}).each_rK.mean(1);
   }
 
   bool trusted() const { return config_.unsil.type != "none" && kLoupeStep >= config_.unsil.warmup; }

@@ -104,7 +104,7 @@ at::Tensor game_runs(const LoupeModel& model, const LoupeConfig& config, const P
   const auto draws = game_draws(key);
   std::vector<at::Tensor> runs;
   for (std::int64_t run = 0; run < kGameRuns; ++run)
-    runs.push_back(sample_interactions(model, config, game, draws, {}).each_rK.mean(1));
+    runs.push_back(sample_interactions(model, config, game, draws, shared_draws(draws), {}).each_rK.mean(1));
   return at::stack(runs, 1);
 }
 
@@ -150,7 +150,8 @@ TEST(RegionGame, PaddingChangesNothing) {
   for (const std::int64_t most_enumerated : {8, 1}) {
     const auto config = game_config("stratified", 1, most_enumerated);
     const auto sampled = [&](std::int64_t padding) {
-      return sample_interactions(*model, config, PlainGame(*model, padding).game(game_regions()), game_draws(60), {});
+      return sample_interactions(*model, config, PlainGame(*model, padding).game(game_regions()), game_draws(60),
+                                 shared_draws(game_draws(60)), {});
     };
     const auto bare = sampled(0), padded = sampled(4);
     EXPECT_LT(difference(bare.each_rK, padded.each_rK), 1e-13);
@@ -165,12 +166,14 @@ TEST(RegionGame, OneCellOrNoWordsAreDefined) {
   const auto config = game_config("antithetic", 2, 8);
   const PlainGame plain(*model);
   const at::Tensor one = at::eye(4).to(at::kBool).narrow(0, 2, 1);
-  const auto alone = sample_interactions(*model, config, plain.game(one), game_draws(70), {});
+  const auto alone =
+      sample_interactions(*model, config, plain.game(one), game_draws(70), shared_draws(game_draws(70)), {});
   EXPECT_LT(alone.each_rK.abs().max().item<double>(), 1e-13);  // nobody to interact with
   PictureGame game = plain.game(game_regions());
   for (const auto& tokens : {at::tensor({2, 3}, at::kLong), at::tensor({2}, at::kLong)}) {
     game.tokens_1l = tokens.unsqueeze(0);
-    const at::Tensor each = sample_interactions(*model, config, game, game_draws(71), {}).each_rK;
+    const at::Tensor each =
+        sample_interactions(*model, config, game, game_draws(71), shared_draws(game_draws(71)), {}).each_rK;
     EXPECT_TRUE(each.isfinite().all().item<bool>());
     EXPECT_GT(each.abs().max().item<double>(), 1e-4);  // cells still meet a text
   }
@@ -221,7 +224,10 @@ TEST(RegionGame, AModelInTrainingModePlaysWithoutDropoutAndIsLeftSo) {
       forward.draws = game_draws(80);
       const PictureGame game{played.visual().embedded(pixels, forward), tokens, inside};
       const auto draws = loupe_scope(comm).draws(Purpose::kCoalition, batch.first_position, at::kCPU);
-      return RunningMoments::sums(sample_interactions(played, config, game, draws, forward).each_rK.mean(1));
+      const auto members = [&](std::int64_t r) {
+        return loupe_scope(comm).draws(Purpose::kMember, batch.first_position * config.regions.count + r, at::kCPU);
+      };
+      return RunningMoments::sums(sample_interactions(played, config, game, draws, members, forward).each_rK.mean(1));
     };
     const at::Tensor got = state.at("unsil.tokens.moments");
     EXPECT_LT(difference(got, sums(*copy)), 1e-12) << got;

@@ -147,10 +147,10 @@ TEST(ShardedOptimizer, RanksShareTheMoments) {
       parameters.push_back({"p" + std::to_string(size) + ".weight", leaf(at::zeros({size, 2}))});
     OptimizerConfig config;
     config.shard = true;
-    const AdamW sharded(config, parameters, {}, {}, comm);
+    const AdamW sharded(config, parameters, {}, comm);
     bytes[static_cast<std::size_t>(comm.rank())] = sharded.moment_bytes();
     config.shard = false;
-    if (comm.rank() == 0) all = AdamW(config, parameters, {}, {}, comm).moment_bytes();
+    if (comm.rank() == 0) all = AdamW(config, parameters, {}, comm).moment_bytes();
   });
   EXPECT_EQ(bytes[0] + bytes[1] + bytes[2], all);
   for (const auto mine : bytes) EXPECT_NEAR(static_cast<double>(mine), static_cast<double>(all) / 3, 0.1 * all);

@@ -47,7 +47,7 @@ TEST_P(AdamWFormula, FiveStepsEqualTheFormulaWrittenPlainly) {
   config.weight_decay = 0.3;
   config.betas = {0.8, 0.95};
   const auto trained = parameters(dtype);
-  AdamW optimizer(config, trained, {"table"}, {}, alone());
+  AdamW optimizer(config, trained, {.no_decay = {"table"}}, alone());
   std::vector<at::Tensor> p, m, v;
   for (const auto& parameter : trained) {
     p.push_back(parameter.tensor.detach().to(at::kDouble).clone());
@@ -77,7 +77,7 @@ TEST(AdamW, NormIsThatOfAllGradientsAndClippingScalesToIt) {
   OptimizerConfig config;
   config.clip_norm = 1.5;
   const auto trained = parameters(at::kFloat);
-  AdamW optimizer(config, trained, {}, {}, alone());
+  AdamW optimizer(config, trained, {}, alone());
   set_gradients(trained, 1);
   at::Tensor all = at::empty({0}, at::kDouble);
   for (const auto& p : trained) all = at::cat({all, p.tensor.grad().to(at::kDouble).flatten()});
@@ -89,9 +89,27 @@ TEST(AdamW, NormIsThatOfAllGradientsAndClippingScalesToIt) {
   EXPECT_NEAR(optimizer.gradient_norm(), 1.5, 1e-5);
 }
 
+TEST(AdamW, PartsAreClippedByTheirOwnNorms) {
+  OptimizerConfig config;
+  config.clip_norm = 1.5;
+  const auto trained = parameters(at::kFloat);
+  AdamW optimizer(config, trained, {.apart = {trained[1].name}}, alone());
+  set_gradients(trained, 1);
+  trained[1].tensor.grad().mul_(1000 / trained[1].tensor.grad().norm().item<double>());
+  double others = 0;
+  for (const auto& p : trained) {
+    if (p.name != trained[1].name) others += p.tensor.grad().to(at::kDouble).square().sum().item<double>();
+  }
+  const double before = trained[0].tensor.grad().norm().item<double>();
+  ASSERT_GT(std::sqrt(others), 1.5);
+  optimizer.clip(optimizer.gradient_norm());
+  EXPECT_NEAR(trained[1].tensor.grad().norm().item<double>(), 1.5, 1e-5);
+  EXPECT_NEAR(trained[0].tensor.grad().norm().item<double>(), before * 1.5 / std::sqrt(others), 1e-5);
+}
+
 TEST(AdamW, NormSeesWhatIsNotFiniteAndDoesNotOverflow) {
   const auto trained = parameters(at::kFloat);
-  AdamW optimizer({}, trained, {}, {}, alone());
+  AdamW optimizer({}, trained, {}, alone());
   set_gradients(trained, 1);
   trained[0].tensor.grad().fill_(1e30);
   EXPECT_NEAR(optimizer.gradient_norm() / (1e30 * std::sqrt(37.0 * 11.0)), 1, 1e-6);
