@@ -16,6 +16,7 @@
 #include "distributed/launch_environment.h"
 #include "distributed/mpi_backend.h"
 #include "distributed/nccl_transport.h"
+#include "distributed/shared_segment.h"
 #include "distributed/thread_backend.h"
 
 namespace triptych {
@@ -37,7 +38,7 @@ std::string host_name() {
 }
 
 /// Fills in what MPI knows better than the environment.
-void start_mpi(Place& place) {
+void start_mpi(Place& place, SharedSegment& segment) {
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS ||
       provided < MPI_THREAD_MULTIPLE) {
@@ -49,6 +50,8 @@ void start_mpi(Place& place) {
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
   MPI_Comm_rank(host, &place.local_rank);
   MPI_Comm_size(host, &place.local_size);
+  MPI_Barrier(host);
+  segment.hide();
   MPI_Comm_free(&host);
 }
 
@@ -94,6 +97,7 @@ std::string why_no_gpus(const Place& place, int gpu, Collectives& comm) {
 struct Launch::Impl {
   Place place;
   Milliseconds timeout{};
+  SharedSegment segment;
   c10::intrusive_ptr<MpiBackend> mpi;        // mpirun, srun
   std::unique_ptr<ThreadGroup> one_process;  // no launcher
   std::unique_ptr<Collectives> own_comm;     // all others
@@ -162,6 +166,7 @@ void Launch::Impl::leave_in_good_order() {
   own_comm.reset();
   if (!mpi || mpi->broken()) return;
   mpi.reset();  // joins the progress thread
+  segment.show();
   MPI_Finalize();
 }
 
@@ -181,7 +186,7 @@ Launch::Launch(const LaunchOptions& options) : impl_(std::make_unique<Impl>()) {
     return;
   }
   const bool by_mpi = environment.launcher == "mpirun" || environment.launcher == "srun";
-  if (by_mpi) start_mpi(place);
+  if (by_mpi) start_mpi(place, impl_->segment);
   refuse_missing_ranks(environment, place.size);
   if (by_mpi) {
     impl_->start_processes();

@@ -15,8 +15,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kTick = milliseconds(100);
-// mpirun clears up after a dead rank by itself, and its exit code then tells the signal.
-constexpr double kLeftToEngine_s = 3;
+// mpirun sees a dead rank as soon as the launcher does, and its exit code then tells the signal; but it leaves the
+// other ranks more than a second, in which nothing can come of them.
+constexpr double kLeftToEngine_s = 0.2;
 constexpr auto kBetweenBlows = milliseconds(1500);
 
 ChildCommand command_of(const AttemptPlan& plan, const std::string& address) {
@@ -83,6 +84,7 @@ void Attempt::on_join(const RankIdentity& who) {
 void Attempt::on_report(int rank, const ProgressBoard::View& view, Clock::time_point now) {
   watch_.report(rank, view, now);
   views_[rank] = view;
+  trained_ |= view.phase != Phase::kStart;
   if (view.steps_here > 0 && view.step > steps_told_) {
     steps_told_ = view.step;
     events_.step(view);
@@ -91,6 +93,7 @@ void Attempt::on_report(int rank, const ProgressBoard::View& view, Clock::time_p
 
 void Attempt::on_gone(int rank, const LinkEnd& how) {
   live_.erase(rank);
+  if (how.kind == LinkEnd::Kind::kGoodbye) saved_and_left_ |= how.code == static_cast<int>(ExitCode::kPreempted);
   watch_.gone(rank, how, Clock::now());
   for (const auto& finding : watch_.tick(Clock::now())) take(finding);  // told at once
 }
@@ -98,8 +101,8 @@ void Attempt::on_gone(int rank, const LinkEnd& how) {
 void Attempt::tick() {
   for (const auto& finding : watch_.tick(Clock::now())) take(finding);
   tick_timer_.expires_after(kTick);
-  tick_timer_.async_wait([this](const auto& error) {
-    if (!error) tick();
+  tick_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](const auto& error) {
+    if (!error && !alive.expired()) tick();
   });
 }
 
@@ -129,8 +132,8 @@ void Attempt::tear_down(double after_s) {
   if (going_down_ && after_s > 0) return;
   going_down_ = true;
   down_timer_.expires_after(milliseconds(static_cast<int>(after_s * 1000)));
-  down_timer_.async_wait([this](const auto& error) {
-    if (!error) next_step_of_tear_down();
+  down_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](const auto& error) {
+    if (!error && !alive.expired()) next_step_of_tear_down();
   });
 }
 
@@ -148,8 +151,8 @@ void Attempt::next_step_of_tear_down() {
     child_.signal_group(SIGKILL);
   }
   down_timer_.expires_after(kBetweenBlows);
-  down_timer_.async_wait([this](const auto& error) {
-    if (!error) next_step_of_tear_down();
+  down_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](const auto& error) {
+    if (!error && !alive.expired()) next_step_of_tear_down();
   });
 }
 
@@ -165,8 +168,10 @@ void Attempt::on_child_end(const ChildEnd& end) {
   tick_timer_.cancel();
   down_timer_.cancel();
   AttemptEnd result;
-  result.code = code_of(cause_, end);
+  // Ranks agree on stopping; engines that see one of them leave with 75 may report a code of their own.
+  result.code = !cause_ && saved_and_left_ ? static_cast<int>(ExitCode::kPreempted) : code_of(cause_, end);
   result.rank_known_dead = cause_.has_value();
+  result.trained = trained_;
   if (cause_) {
     result.text = first_line(cause_->text);
     result.host = cause_->host;

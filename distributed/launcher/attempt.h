@@ -30,6 +30,7 @@ struct AttemptEnd {
   bool rank_known_dead = false;  ///< a rank or a host was seen to go, or to hang
   std::string text;              ///< what ended it, one line; empty: it ended by itself
   std::string host;              ///< that caused it, "" where unknown
+  bool trained = false;          ///< a rank was seen beyond its start
 };
 
 struct AttemptEvents {
@@ -77,10 +78,11 @@ class Attempt {
   std::map<int, RankIdentity> live_;  ///< whose connection stands: their pids are theirs
   std::map<int, ProgressBoard::View> views_;
   std::optional<Finding> cause_;
-  bool stop_asked_ = false, all_joined_ = false, going_down_ = false;
+  bool stop_asked_ = false, all_joined_ = false, going_down_ = false, trained_ = false, saved_and_left_ = false;
   int down_steps_ = 0;
   std::int64_t steps_told_ = -1;
-  Child child_;  // last: it may call back while the others are there
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< a timer that is due already fires even when it is gone
+  Child child_;                                           // last: it may call back while the others are there
 };
 
 }  // namespace triptych

@@ -139,6 +139,7 @@ struct ControlLink::Impl {
   std::optional<ControlReader> reader;
   Clock::time_point reported{};
   std::int64_t reported_step = -1;
+  Phase reported_phase = Phase::kStart;
   std::thread thread;
 
   Impl(ControlLinkOptions the_options, ControlHandlers the_handlers)
@@ -293,10 +294,12 @@ void ControlLink::Impl::talk() {
 void ControlLink::Impl::report_if_due() {
   const auto now = Clock::now();
   auto view = options.board->view();
-  const bool step = view.steps_here != reported_step && now - reported >= kReportStepEvery;
+  const bool moved = view.steps_here != reported_step || view.phase != reported_phase;
+  const bool step = moved && now - reported >= kReportStepEvery;
   if ((!step && now - reported < kReportEvery) || unsent.size() > kUnsentBytes) return;
   reported = now;
   reported_step = view.steps_here;
+  reported_phase = view.phase;
   unsent += writer->line(std::move(view));
 }
 

@@ -12,152 +12,6 @@
 namespace triptych {
 namespace {
 
-/// Steps (from, to] that were trained in `seconds`.
-struct Stretch {
-  std::int64_t from = 0, to = 0;
-  double seconds = 0;
-};
-
-class GoodputLedger {
- public:
-  void add(const JournalLine& line) {
-    if (report_.launchers == 0 || std::holds_alternative<LaunchEvent>(line.event) || line.uptime_s < now_) {
-      next_launcher();
-    }
-    now_ = line.uptime_s;
-    std::visit([this](const auto& event) { on(event); }, line.event);
-  }
-
-  GoodputReport close() {
-    end_launcher();
-    for (const auto& stretch : stretches_) report_.productive_s += stretch.seconds;
-    if (detections_ > 0) report_.mean_detection_s = detection_sum_ / static_cast<double>(detections_);
-    if (recoveries_ > 0) report_.mean_recovery_s = recovery_sum_ / static_cast<double>(recoveries_);
-    return report_;
-  }
-
- private:
-  enum class State { kStarting, kTraining, kWaiting };
-
-  void next_launcher() {
-    end_launcher();
-    ++report_.launchers;
-    state_ = State::kStarting;
-    mark_ = now_ = 0;
-    broke_.clear();
-    restart_from_ = kUnknownStep;
-    report_.end_code.reset();
-  }
-
-  void end_launcher() {
-    close_part(now_);
-    report_.wall_s += now_;
-    now_ = 0;
-  }
-
-  /// Gives the time since the mark to the part that the state says.
-  void close_part(double until) {
-    const double seconds = std::max(0.0, until - mark_);
-    if (state_ == State::kTraining) {
-      const double stall = std::min(stall_, seconds);
-      report_.saving_s += stall;
-      stretches_.push_back({from_, std::max(from_, step_), seconds - stall});
-    } else {
-      (state_ == State::kStarting ? report_.starting_s : report_.waiting_s) += seconds;
-    }
-    mark_ = std::max(mark_, until);
-  }
-
-  /// Training goes on after `step`: later ones will be done again.
-  void go_back_to(std::int64_t step) {
-    for (auto& stretch : stretches_) {
-      const double steps = static_cast<double>(stretch.to - stretch.from);
-      double share = steps > 0 ? static_cast<double>(stretch.to - step) / steps : 1.0;
-      if (stretch.from >= step) share = 1;
-      if (share <= 0) continue;
-      report_.redone_s += stretch.seconds * share;
-      stretch.seconds -= stretch.seconds * share;
-      stretch.to = std::max(stretch.from, step);
-    }
-    std::erase_if(stretches_, [](const Stretch& stretch) { return stretch.to <= stretch.from; });
-  }
-
-  void on(const StartEvent& event) {
-    close_part(now_);
-    state_ = State::kStarting;
-    stall_ = 0;
-    ++report_.attempts;
-    from_ = event.from_step != kUnknownStep ? event.from_step : restart_from_;
-    restart_from_ = kUnknownStep;
-    if (from_ != kUnknownStep) go_back_to(from_);
-  }
-
-  void on(const RestartEvent& event) { restart_from_ = event.from_step; }
-
-  void on(const StepEvent& event) {
-    if (state_ == State::kStarting) {
-      if (from_ == kUnknownStep) go_back_to(from_ = std::max<std::int64_t>(0, event.step - 1));
-      const double trained = event.step_s * static_cast<double>(std::max<std::int64_t>(0, event.step - from_));
-      close_part(std::max(mark_, now_ - trained));
-      state_ = State::kTraining;
-      step_ = event.step;
-      for (const double moment : broke_) recovery_sum_ += now_ - moment;
-      recoveries_ += static_cast<std::int64_t>(broke_.size());
-      broke_.clear();
-    }
-    told(event.step);
-  }
-
-  void on(const CheckpointEvent& event) {
-    ++report_.checkpoints;
-    if (state_ != State::kTraining) return;
-    stall_ += event.stall_s;
-    told(event.step);
-  }
-
-  void told(std::int64_t step) {
-    step_ = std::max(step_, step);
-    progress_ = now_;
-    report_.last_step = std::max(report_.last_step, step);
-  }
-
-  void on(const FaultEvent& event) {
-    ++report_.faults[event.kind];
-    ++detections_;
-    detection_sum_ += event.detection_s;
-    if (state_ == State::kWaiting) return;  // the attempt is broken already
-    const double earliest = state_ == State::kTraining ? std::max(mark_, progress_) : mark_;
-    const double broke = std::clamp(now_ - event.detection_s, earliest, now_);
-    if (state_ == State::kTraining && event.step != kUnknownStep) step_ = std::max(step_, event.step);
-    close_part(broke);
-    report_.detecting_s += now_ - broke;
-    mark_ = now_;
-    state_ = State::kWaiting;
-    broke_.push_back(now_ - event.detection_s);
-  }
-
-  void on(const EndEvent& event) {
-    close_part(now_);
-    state_ = State::kWaiting;
-    report_.end_code = event.code;
-  }
-
-  void on(const LaunchEvent&) {}
-  void on(const JoinedEvent&) {}
-  void on(const StopAskedEvent&) {}
-  void on(const WarningEvent&) {}
-
-  GoodputReport report_;
-  State state_ = State::kStarting;
-  double now_ = 0, mark_ = 0, progress_ = 0, stall_ = 0;  // uptimes of this launcher; mark: all before is given away
-  std::int64_t from_ = kUnknownStep, step_ = 0;           // of this attempt: goes on after, has done
-  std::int64_t restart_from_ = kUnknownStep;              // of the attempt to come
-  std::vector<Stretch> stretches_;
-  std::vector<double> broke_;  // faults without a step since
-  double detection_sum_ = 0, recovery_sum_ = 0;
-  std::int64_t detections_ = 0, recoveries_ = 0;
-};
-
 /// metrics.jsonl gives means over the steps since the line before.
 void add_measured(const std::filesystem::path& path, GoodputReport& report) {
   std::ifstream file(path);
@@ -197,10 +51,136 @@ std::string goodput_line(const std::string& name, const std::string& value) {
 
 }  // namespace
 
+void GoodputLedger::add(const JournalLine& line) {
+  if (report_.launchers == 0 || std::holds_alternative<LaunchEvent>(line.event) || line.uptime_s < now_) {
+    next_launcher();
+  }
+  now_ = line.uptime_s;
+  std::visit([this](const auto& event) { on(event); }, line.event);
+}
+
+GoodputReport GoodputLedger::report() const {
+  GoodputLedger copy = *this;
+  return copy.close();
+}
+
+GoodputReport GoodputLedger::close() {
+  end_launcher();
+  for (const auto& stretch : stretches_) report_.productive_s += stretch.seconds;
+  if (detections_ > 0) report_.mean_detection_s = detection_sum_ / static_cast<double>(detections_);
+  if (recoveries_ > 0) report_.mean_recovery_s = recovery_sum_ / static_cast<double>(recoveries_);
+  return report_;
+}
+
+void GoodputLedger::next_launcher() {
+  end_launcher();
+  ++report_.launchers;
+  state_ = State::kStarting;
+  mark_ = now_ = 0;
+  broke_.clear();
+  restart_from_ = kUnknownStep;
+  report_.end_code.reset();
+}
+
+void GoodputLedger::end_launcher() {
+  close_part(now_);
+  report_.wall_s += now_;
+  now_ = 0;
+}
+
+/// Gives the time since the mark to the part that the state says.
+void GoodputLedger::close_part(double until) {
+  const double seconds = std::max(0.0, until - mark_);
+  if (state_ == State::kTraining) {
+    const double stall = std::min(stall_, seconds);
+    report_.saving_s += stall;
+    stretches_.push_back({from_, std::max(from_, step_), seconds - stall});
+  } else {
+    (state_ == State::kStarting ? report_.starting_s : report_.waiting_s) += seconds;
+  }
+  mark_ = std::max(mark_, until);
+}
+
+/// Training goes on after `step`: later ones will be done again.
+void GoodputLedger::go_back_to(std::int64_t step) {
+  for (auto& stretch : stretches_) {
+    const double steps = static_cast<double>(stretch.to - stretch.from);
+    double share = steps > 0 ? static_cast<double>(stretch.to - step) / steps : 1.0;
+    if (stretch.from >= step) share = 1;
+    if (share <= 0) continue;
+    report_.redone_s += stretch.seconds * share;
+    stretch.seconds -= stretch.seconds * share;
+    stretch.to = std::max(stretch.from, step);
+  }
+  std::erase_if(stretches_, [](const Stretch& stretch) { return stretch.to <= stretch.from; });
+}
+
+void GoodputLedger::on(const StartEvent& event) {
+  close_part(now_);
+  state_ = State::kStarting;
+  stall_ = 0;
+  ++report_.attempts;
+  from_ = event.from_step != kUnknownStep ? event.from_step : restart_from_;
+  restart_from_ = kUnknownStep;
+  if (from_ != kUnknownStep) go_back_to(from_);
+}
+
+void GoodputLedger::on(const RestartEvent& event) {
+  restart_from_ = event.from_step;
+}
+
+void GoodputLedger::on(const StepEvent& event) {
+  if (state_ == State::kStarting) {
+    if (from_ == kUnknownStep) go_back_to(from_ = std::max<std::int64_t>(0, event.step - 1));
+    const double trained = event.step_s * static_cast<double>(std::max<std::int64_t>(0, event.step - from_));
+    close_part(std::max(mark_, now_ - trained));
+    state_ = State::kTraining;
+    step_ = event.step;
+    for (const double moment : broke_) recovery_sum_ += now_ - moment;
+    recoveries_ += static_cast<std::int64_t>(broke_.size());
+    broke_.clear();
+  }
+  told(event.step);
+}
+
+void GoodputLedger::on(const CheckpointEvent& event) {
+  ++report_.checkpoints;
+  if (state_ != State::kTraining) return;
+  stall_ += event.stall_s;
+  told(event.step);
+}
+
+void GoodputLedger::told(std::int64_t step) {
+  step_ = std::max(step_, step);
+  progress_ = now_;
+  report_.last_step = std::max(report_.last_step, step);
+}
+
+void GoodputLedger::on(const FaultEvent& event) {
+  ++report_.faults[event.kind];
+  ++detections_;
+  detection_sum_ += event.detection_s;
+  if (state_ == State::kWaiting) return;  // the attempt is broken already
+  const double earliest = state_ == State::kTraining ? std::max(mark_, progress_) : mark_;
+  const double broke = std::clamp(now_ - event.detection_s, earliest, now_);
+  if (state_ == State::kTraining && event.step != kUnknownStep) step_ = std::max(step_, event.step);
+  close_part(broke);
+  report_.detecting_s += now_ - broke;
+  mark_ = now_;
+  state_ = State::kWaiting;
+  broke_.push_back(now_ - event.detection_s);
+}
+
+void GoodputLedger::on(const EndEvent& event) {
+  close_part(now_);
+  state_ = State::kWaiting;
+  report_.end_code = event.code;
+}
+
 GoodputReport goodput_of(const std::vector<JournalLine>& lines) {
   GoodputLedger ledger;
   for (const auto& line : lines) ledger.add(line);
-  return ledger.close();
+  return ledger.report();
 }
 
 std::optional<GoodputReport> read_goodput(const std::filesystem::path& run_folder) {

@@ -55,6 +55,48 @@ struct GoodputReport {
   double goodput() const { return wall_s > 0 ? productive_s / wall_s : 0; }
 };
 
+/// Walks through a journal, line by line, and gives every second to one part.
+class GoodputLedger {
+ public:
+  void add(const JournalLine& line);
+  GoodputReport report() const;  ///< up to the last line
+
+ private:
+  enum class State { kStarting, kTraining, kWaiting };
+  /// Steps (from, to] that were trained in `seconds`.
+  struct Stretch {
+    std::int64_t from = 0, to = 0;
+    double seconds = 0;
+  };
+
+  GoodputReport close();
+  void next_launcher();
+  void end_launcher();
+  void close_part(double until);
+  void go_back_to(std::int64_t step);
+  void told(std::int64_t step);
+  void on(const StartEvent& event);
+  void on(const RestartEvent& event);
+  void on(const StepEvent& event);
+  void on(const CheckpointEvent& event);
+  void on(const FaultEvent& event);
+  void on(const EndEvent& event);
+  void on(const LaunchEvent&) {}
+  void on(const JoinedEvent&) {}
+  void on(const StopAskedEvent&) {}
+  void on(const WarningEvent&) {}
+
+  GoodputReport report_;
+  State state_ = State::kStarting;
+  double now_ = 0, mark_ = 0, progress_ = 0, stall_ = 0;  // uptimes of this launcher; mark: all before is given away
+  std::int64_t from_ = kUnknownStep, step_ = 0;           // of this attempt: goes on after, has done
+  std::int64_t restart_from_ = kUnknownStep;              // of the attempt to come
+  std::vector<Stretch> stretches_;
+  std::vector<double> broke_;  // faults without a step since
+  double detection_sum_ = 0, recovery_sum_ = 0;
+  std::int64_t detections_ = 0, recoveries_ = 0;
+};
+
 GoodputReport goodput_of(const std::vector<JournalLine>& lines);
 
 /// Of a run's folder; nothing if it has no launch.jsonl: no launcher started it. Throws StorageError.

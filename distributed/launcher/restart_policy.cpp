@@ -66,9 +66,9 @@ void RestartPolicy::forget_old() {
 Decision RestartPolicy::failed(const Failure& failure, const CanRunWithout& can_run_without) {
   forget_old();
   if (!failure.host.empty()) host_faults_[failure.host].push_back(now_());
-  ++failures_without_step_;
+  if (failure.trained) ++failures_without_step_;
   if (const auto why = why_never(failure); !why.empty()) return stop(failure, why);
-  if (failures_without_step_ >= config_.same_step_failures) {
+  if (failure.trained && failures_without_step_ >= config_.same_step_failures) {
     return stop(failure,
                 "failed " + std::to_string(failures_without_step_) + " times without a new step" + failing_batch());
   }

@@ -15,7 +15,7 @@ struct RestartConfig {
   double window_s = 3600;        ///< what is older is forgotten
   double first_backoff_s = 0.5;  ///< after an attempt without a new step, then doubled; after one with: 0
   double max_backoff_s = 60;
-  int same_step_failures = 3;  ///< failures in a row without a new step that end the job
+  int same_step_failures = 3;  ///< failures of training in a row without a new step that end the job
   int host_faults = 2;         ///< in the window, that leave a host out
 };
 
@@ -25,6 +25,7 @@ struct Failure {
   bool rank_known_dead = false;  ///< the launcher saw a rank or a node go: mpirun's 1, 205 and 255 then mean that
   std::string text;              ///< what happened, for people: "rank 3 on node2 was killed by signal 9"
   std::string host;              ///< that caused it; "" where none is known
+  bool trained = true;           ///< it was in its steps; a death on the way there says nothing about the step to come
 };
 
 struct Decision {

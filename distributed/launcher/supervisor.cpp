@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kStepLineEvery_s = 10;
+constexpr double kAskHostsEvery_s = 5;
 
 double monotonic_s() {
   static const auto begin = Clock::now();
@@ -35,6 +36,13 @@ sigset_t stop_signals() {
   sigemptyset(&set);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, number);
   return set;
+}
+
+GoodputLedger told_before(const fs::path& journal) {
+  GoodputLedger ledger;
+  if (!fs::exists(journal)) return ledger;
+  for (const auto& line : read_journal(journal).lines) ledger.add(line);
+  return ledger;
 }
 
 FileHandle lock_launch(const fs::path& run_dir) {
@@ -113,6 +121,7 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
     : io_(io),
       plan_(std::move(plan)),
       lock_(lock_launch(plan_.run_dir)),
+      goodput_(told_before(plan_.run_dir / "launch.jsonl")),
       journal_(plan_.run_dir / "launch.jsonl"),
       policy_(plan_.restarts, monotonic_s, plan_.divisors.global_batch,
               [this](std::int64_t first, std::int64_t count) {
@@ -134,8 +143,7 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
     monitor_ = std::make_unique<Monitor>(io, *plan_.monitor, [this] {
       std::optional<Rates> rates;
       if (attempt_) rates = attempt_->rates();
-      const auto goodput = read_goodput(plan_.run_dir);
-      return view_.state(rates ? &*rates : nullptr, goodput ? goodput->goodput() : 0);
+      return view_.state(rates ? &*rates : nullptr, goodput_.report().goodput());
     });
     say("live view at " + monitor_->url());
   }
@@ -152,6 +160,11 @@ int Supervisor::run() {
 
 void Supervisor::say(const std::string& text) {
   output_.say(Stream::kErr, "launch: " + text);
+}
+
+void Supervisor::note(const JournalEvent& event) {
+  journal_.write(event);
+  goodput_.add({.time = "", .uptime_s = monotonic_s(), .event = event});
 }
 
 // ---- signals
@@ -272,7 +285,8 @@ void Supervisor::on_end(const AttemptEnd& end) {
   const auto decision = policy_.failed({.code = end.code,
                                         .rank_known_dead = end.rank_known_dead || is_failed_start(end),
                                         .text = cause,
-                                        .host = end.host},
+                                        .host = end.host,
+                                        .trained = end.trained},
                                        [this](const auto& without) { return can_run_without(without); });
   if (!decision.restart) return finish(decision.code, decision.text);
   ask_lost_hosts(decision);
@@ -302,16 +316,39 @@ void Supervisor::ask_lost_hosts(const Decision& decision) {
   checks_ = std::make_unique<HostChecks>(io_, asked, plan_.check, [this, decision, asked](const HostReport& report) {
     if (stop_signal_ != 0) return;
     auto without = excluded_;
+    std::set<std::string> silent;
     for (const auto& host : asked) {
       if (report.facts.contains(host.name)) {
         lost_hosts_.erase(host.name);
       } else {
         without.insert(host.name);
-        say(host.name + " does not answer");
+        silent.insert(host.name);
+        if (!waits_since_) say(host.name + " does not answer");
       }
     }
-    if (can_run_without(without)) excluded_ = without;
+    if (!can_run_without(without)) return wait_for_hosts(decision, silent);
+    waits_since_.reset();
+    excluded_ = without;
     restart(decision);
+  });
+}
+
+/// Nothing can start without these: they are asked again until they answer, for as long as nothing else may stand
+/// still.
+void Supervisor::wait_for_hosts(const Decision& decision, const std::set<std::string>& silent) {
+  const auto names = join({silent.begin(), silent.end()}, ", ");
+  if (!waits_since_) {
+    waits_since_ = Clock::now();
+    say("there is no start without " + names + ": asking again every " + human_duration(kAskHostsEvery_s) +
+        " for up to " + human_duration(plan_.rules.quiet_s) + " (--patience)");
+  }
+  if (seconds_since(*waits_since_) > plan_.rules.quiet_s) {
+    return finish(static_cast<int>(ExitCode::kLostPeer),
+                  names + " did not answer for " + human_duration(seconds_since(*waits_since_)));
+  }
+  backoff_.expires_after(std::chrono::milliseconds(static_cast<std::int64_t>(kAskHostsEvery_s * 1000)));
+  backoff_.async_wait([this, decision](const auto& error) {
+    if (!error && stop_signal_ == 0) ask_lost_hosts(decision);
   });
 }
 
@@ -330,7 +367,7 @@ void Supervisor::restart(const Decision& decision) {
   view_.event(text);
   backoff_.expires_after(std::chrono::milliseconds(static_cast<std::int64_t>(decision.after_s * 1000)));
   backoff_.async_wait([this](const auto& error) {
-    if (!error) start();
+    if (!error && stop_signal_ == 0) start();  // a stop may find it due already
   });
 }
 

@@ -78,14 +78,16 @@ class Supervisor {
   bool can_run_without(const std::set<std::string>& hosts) const;
   bool is_failed_start(const AttemptEnd& end) const;
   void ask_lost_hosts(const Decision& decision);
+  void wait_for_hosts(const Decision& decision, const std::set<std::string>& silent);
   void restart(const Decision& decision);
   void finish(int code, const std::string& cause);
   void say(const std::string& text);
-  void note(const JournalEvent& event) { journal_.write(event); }
+  void note(const JournalEvent& event);
 
   boost::asio::io_context& io_;
   LaunchPlan plan_;
-  FileHandle lock_;  // before the journal: two launchers would write into one
+  FileHandle lock_;        // before the journal: two launchers would write into one
+  GoodputLedger goodput_;  // of what the journal held before, and holds since
   Journal journal_;
   RestartPolicy policy_;
   RankOutput output_;
@@ -98,8 +100,9 @@ class Supervisor {
   std::set<std::string> excluded_;
   std::set<std::string> lost_hosts_;  // asked before each start until they answer
   std::unique_ptr<HostChecks> checks_;
-  bool joined_ = false;       // all ranks of this attempt were there
-  std::int64_t number_ = -1;  // of the attempt
+  std::optional<Clock::time_point> waits_since_;  // hosts without which there is no start do not answer
+  bool joined_ = false;                           // all ranks of this attempt were there
+  std::int64_t number_ = -1;                      // of the attempt
   int stop_signal_ = 0, end_signals_ = 0;
   Clock::time_point last_step_line_{};
   std::int64_t last_noted_step_ = kUnknownStep;

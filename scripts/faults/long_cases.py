@@ -14,7 +14,7 @@ def many_kills(trial):
     """kill -9 of random ranks, at exponentially distributed distances. Steps take 0.1 s: the run is as long as the kills."""
     kills, mean = trial.world.settings.kills, trial.world.settings.mean
     steps = max(100, int(kills * mean / 0.13))
-    trial.world.longer_config("soak", steps, save_every=10)
+    trial.world.longer_config("soak", steps, save_every=1)
     trial.world.reference("soak")  # without pauses: bits do not know time
     paced = [pace(0.1)]
     job = trial.start("--max-restarts", 1_000_000, config="soak", faults=paced)

@@ -57,8 +57,18 @@ std::string shell_output(const std::string& line) {
 TEST(Engine, MpirunOfTwoHosts) {
   EXPECT_EQ(printable(mpirun_command(two_hosts())),
             "mpirun -np 4 --map-by seq --host node1,node1,node2,node2 --bind-to none --tag-output "
-            "--mca orte_abort_on_non_zero_status 1 --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 "
-            "--mca oob_tcp_keepalive_probes 3 --mca plm_rsh_no_tree_spawn 1 /opt/triptych train run.yaml");
+            "--mca orte_abort_on_non_zero_status 1 --mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
+            "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 --mca plm_rsh_no_tree_spawn 1 "
+            "--mca plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=10' /opt/triptych train run.yaml");
+}
+
+TEST(Engine, RanksOfOneMachineLookForNoNetwork) {
+  auto shape = two_hosts();
+  EXPECT_THAT(printable(mpirun_command(shape)), Not(HasSubstr("--mca pml")));
+  shape.shares.resize(1);
+  EXPECT_THAT(printable(mpirun_command(shape)), Not(HasSubstr("--mca pml"))) << "node1 is another machine";
+  shape.shares[0].host.name = "localhost";
+  EXPECT_THAT(printable(mpirun_command(shape)), HasSubstr("--mca pml ob1 "));
 }
 
 TEST(Engine, EverySettingReachesMpirun) {
@@ -71,6 +81,7 @@ TEST(Engine, EverySettingReachesMpirun) {
   EXPECT_THAT(line, HasSubstr("--bind-to core "));
   EXPECT_THAT(line, HasSubstr("--mca btl_tcp_if_include 10.0.0.0/24 --mca oob_tcp_if_include 10.0.0.0/24"));
   EXPECT_THAT(line, HasSubstr("--mca plm rsh --mca plm_rsh_agent '/opt/my-ssh -q'"));
+  EXPECT_THAT(line, Not(HasSubstr("plm_rsh_args")));
   EXPECT_THAT(line, HasSubstr("-x OMP_NUM_THREADS -x TRIPTYCH_JOB_TOKEN /opt/triptych train"));
   EXPECT_THAT(line, Not(HasSubstr("oversubscribe")));
   shape.bind_to = "none";
@@ -113,7 +124,7 @@ TEST(Engine, Srun) {
   auto shape = two_hosts();
   EXPECT_EQ(printable(srun_command(shape)),
             "srun '--mpi=pmix' '--ntasks=4' '--nodes=2' '--ntasks-per-node=2' '--nodelist=node1,node2' "
-            "'--cpu-bind=none' --label '--kill-on-bad-exit=1' '--export=ALL' /opt/triptych train run.yaml");
+            "'--cpu-bind=none' --label '--kill-on-bad-exit=0' '--export=ALL' /opt/triptych train run.yaml");
   shape.shares[1].ranks = 1;
   shape.bind_to = "socket";
   shape.cores["node1"] = 2;
