@@ -128,7 +128,11 @@ CLI::App* add_data_action(CLI::App& data, DataArguments& a, const std::string& n
 }
 
 CLI::Option* add_count(CLI::App& app, const char* name, std::int64_t& value, const char* help) {
-  return app.add_option(name, value, help)->check(CLI::PositiveNumber.description(""))->option_text("N");
+  const auto from_one = [](const std::string& text) {
+    const bool whole = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    return whole && text.find_first_not_of('0') != std::string::npos ? "" : text + " is no whole number from 1 on";
+  };
+  return app.add_option(name, value, help)->check(CLI::Validator(from_one, "", "from one"))->option_text("N");
 }
 
 CLI::Option* add_threads(CLI::App& app, std::int64_t& threads) {
@@ -193,11 +197,15 @@ void declare_data(CLI::App& app, DataArguments& a) {
   stats->add_option("--html", a.html, "also writes one page with histograms and pictures")->option_text("FILE");
   add_threads(*stats, a.threads);
   auto* show = add_data_action(*data, a, "show", "Prints some records");
-  show->add_option("--first", a.first, "first record")->check(CLI::NonNegativeNumber.description(""))->option_text("N");
+  auto* first = show->add_option("--first", a.first, "first record");
+  first->check(CLI::NonNegativeNumber.description(""))->option_text("N");
   auto* count = add_count(*show, "--count", a.count, "how many records");
+  auto* step = add_count(*show, "--step", a.step, "the records that step N of a run trains on, from 1, all ranks'");
+  step->excludes(first)->excludes(count)->excludes(show->get_option("--corpus"));
   show->add_option("--png", a.png, "shows record --first alone, in full, and writes its decoded picture")
       ->option_text("FILE")
-      ->excludes(count);
+      ->excludes(count)
+      ->excludes(step);
   auto* verify = add_data_action(*data, a, "verify",
                                  "Reads and decodes every record once and lists those that cannot be used; exit 3 when "
                                  "they are more than data.error_budget allows. Works under mpirun -np N");

@@ -66,6 +66,7 @@ struct DataArguments {
   std::string corpus;                    ///< empty: all; pack, filter: the only one
   std::int64_t threads = 0;              ///< 0: all cores
   std::int64_t count = 5, first = 0;     ///< show
+  std::int64_t step = 0;                 ///< show: the records of this step's batch instead; 0: none
   std::string png;                       ///< show: file for the picture of record `first`; empty: none
   std::string html;                      ///< stats: file of the page; empty: none
   std::string out;                       ///< pack: folder; filter: keep-list

@@ -8,6 +8,7 @@
 #include "data/formats/printable.h"
 #include "data/image/decode.h"
 #include "data/image/encode.h"
+#include "data/loader.h"
 
 namespace triptych {
 namespace {
@@ -64,10 +65,33 @@ Json whole_record(const Corpus& corpus, std::int64_t index, const DecodeConfig& 
   return row;
 }
 
+/// What a run trains on in its `step`-th step, unless records of it turn out to be unusable.
+Json batch_of(const TrainConfig& config, std::int64_t step) {
+  const CorpusSet corpora(config.data);
+  const auto rows = config.train.global_batch;
+  const auto schedule = make_schedule(corpora, config.data, static_cast<std::uint64_t>(config.run.seed), rows);
+  Json batch = Json::array();
+  for (std::int64_t position = (step - 1) * rows; position < step * rows; ++position) {
+    const auto due = schedule.at(position);
+    const auto& corpus = *corpora.corpora()[static_cast<std::size_t>(due.corpus)];
+    const auto place = corpus.place(due.record);
+    batch.push_back({{"position", position},
+                     {"corpus", corpus.config().name},
+                     {"record", due.record},
+                     {"shard", place.shard},
+                     {"key", printable(place.key)}});
+  }
+  return batch;
+}
+
 }  // namespace
 
 ExitCode data_show(const DataCommand& command) {
   const auto& a = command.arguments;
+  if (a.step > 0) {
+    print_result({{"step " + std::to_string(a.step), batch_of(command.config, a.step)}}, a.format);
+    return ExitCode::kDone;
+  }
   if (!a.png.empty()) {
     const auto corpus = open_corpus(command.only());
     print_result(whole_record(*corpus, a.first, command.config.data.decode, a.png), a.format);

@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "apps/own_program.h"
 #include "apps/version.h"
 #include "core/base/config_layers.h"
+#include "core/base/strings.h"
 #include "core/base/yaml_tree.h"
 #include "distributed/launcher/child.h"
 #include "distributed/launcher/own_address.h"
@@ -103,6 +105,29 @@ std::string own_host_name() {
   return name;
 }
 
+/// "texts 17 (texts-0.tar 00017), ..." of a step's batch, from the program itself: the launcher knows no corpora.
+std::string records_of(const std::string& program, const TrainArguments& train, std::int64_t step) {
+  constexpr std::size_t kMostNamed = 64;
+  std::vector<std::string> words = {program,    "data", "show", train.config, "--step", std::to_string(step),
+                                    "--format", "json"};
+  for (const auto& change : train.set) {
+    words.insert(words.end(), {"--set", change});
+  }
+  const auto answer = ask(words);
+  const auto json = nlohmann::json::parse(answer.out, nullptr, /*allow_exceptions=*/false);
+  const auto key = "step " + std::to_string(step);
+  if (answer.code != 0 || !json.is_object() || !json.contains(key)) return "";
+  std::vector<std::string> named;
+  for (const auto& row : json[key]) {
+    if (named.size() == kMostNamed) break;
+    named.push_back(row.value("corpus", "") + " " + std::to_string(row.value("record", std::int64_t{0})) + " (" +
+                    row.value("shard", "") + " " + row.value("key", "") + ")");
+  }
+  const auto more = json[key].size() - named.size();
+  return join(named, ", ") + (more > 0 ? " and " + std::to_string(more) + " more" : "") + "; `triptych data show " +
+         train.config + " --step " + std::to_string(step) + "` names all";
+}
+
 HostCheck check_of(const LaunchPlan& plan, const RunFacts& facts) {
   HostCheck check;
   check.engine = plan.engine;
@@ -181,6 +206,7 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   }
   plan.restarts.max_restarts = static_cast<int>(arguments.max_restarts);
   plan.restarts.window_s = arguments.restart_window_s;
+  plan.records_of = [program, train = arguments.train](std::int64_t step) { return records_of(program, train, step); };
   plan.rules.own_host = own_host_name();
   plan.rules.hang_s = arguments.hang_s;
   plan.rules.quiet_s = arguments.patience_s;

@@ -118,9 +118,18 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+void check_part(const LoaderPart& part) {
+  const bool sound = part.size >= 1 && part.rank >= 0 && part.rank < part.size && part.local_batch >= 1 &&
+                     part.micro_batch >= 1 && part.local_batch % part.micro_batch == 0;
+  if (!sound)
+    throw std::invalid_argument("LoaderPart: rank below size and micro_batch dividing local_batch are expected");
+}
+
+}  // namespace
+
 SampleSchedule make_schedule(const CorpusSet& corpora, const DataConfig& config, std::uint64_t seed,
-                             const LoaderPart& part) {
-  const auto global_batch = part.local_batch * part.size, lanes = config.shuffle.lanes;
+                             std::int64_t global_batch) {
+  const auto lanes = config.shuffle.lanes;
   if (global_batch % lanes != 0) {
     throw ConfigError("data.shuffle.lanes: " + std::to_string(lanes) + " does not divide the global batch of " +
                       std::to_string(global_batch) + " rows; each lane fills an equal part of it");
@@ -133,22 +142,13 @@ SampleSchedule make_schedule(const CorpusSet& corpora, const DataConfig& config,
                         {.lane_rows = global_batch / lanes, .single_source = config.batch_sources == "single"});
 }
 
-void check_part(const LoaderPart& part) {
-  const bool sound = part.size >= 1 && part.rank >= 0 && part.rank < part.size && part.local_batch >= 1 &&
-                     part.micro_batch >= 1 && part.local_batch % part.micro_batch == 0;
-  if (!sound)
-    throw std::invalid_argument("LoaderPart: rank below size and micro_batch dividing local_batch are expected");
-}
-
-}  // namespace
-
 struct Loader::Impl {
   Impl(const CorpusSet& corpora, const DataConfig& config, const BatchSpec& spec_, std::uint64_t seed, LoaderPart part_)
       : sources(corpora),
         spec(spec_),
         part(part_),
         prefetch(config.prefetch),
-        schedule(make_schedule(corpora, config, seed, part_)),
+        schedule(make_schedule(corpora, config, seed, part_.local_batch * part_.size)),
         rows(corpora, config, spec_, seed) {
     if (rows.mixes() && part.micro_batch < 2)
       throw ConfigError("data.augment.mix: a micro-batch of one row has nobody to mix with; raise train.micro_batch");

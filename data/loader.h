@@ -35,6 +35,10 @@ class CorpusSet {
   std::unique_ptr<Impl> impl_;
 };
 
+/// The order of a run's samples. Throws ConfigError as SampleSchedule does, and where lanes do not divide the batch.
+SampleSchedule make_schedule(const CorpusSet& corpora, const DataConfig& config, std::uint64_t seed,
+                             std::int64_t global_batch);
+
 struct LoaderPart {
   int rank = 0, size = 1;
   std::int64_t local_batch = 1;  ///< rows of this rank in a step; the global batch is size * local_batch

@@ -117,7 +117,8 @@ std::string RestartPolicy::failing_batch() const {
   const std::int64_t first = done_ * global_batch_;
   std::string text = "; step " + std::to_string(done_ + 1) + " takes the samples at positions [" +
                      std::to_string(first) + ", " + std::to_string(first + global_batch_) + ")";
-  if (batch_text_) text += ": " + batch_text_(first, global_batch_);
+  if (const auto records = batch_text_ ? batch_text_(first, global_batch_) : ""; !records.empty())
+    text += ": " + records;
   return text;
 }
 

@@ -125,11 +125,7 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
       journal_(plan_.run_dir / "launch.jsonl"),
       policy_(plan_.restarts, monotonic_s, plan_.divisors.global_batch,
               [this](std::int64_t first, std::int64_t count) {
-                return "its samples are positions " + std::to_string(first) + " to " +
-                       std::to_string(first + count - 1) + " of the run" +
-                       (fs::exists(plan_.run_dir / "ledger.jsonl")
-                            ? "; ledger.jsonl names the records of the steps before"
-                            : "; with log.ledger: true the ledger names their records");
+                return plan_.records_of ? plan_.records_of(first / count + 1) : std::string();
               }),
       output_(io, plan_.engine, {}),
       view_(plan_.run, plan_.config),

@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -42,6 +43,8 @@ struct LaunchPlan {
   HostCheck check;      ///< what hosts are asked: before the first start, and after they were lost
   RestartConfig restarts;
   WatchRules rules;  ///< without ranks
+  /// The records of a step, for the log of a run that a step ends again and again; "" where they cannot be told.
+  std::function<std::string(std::int64_t step)> records_of;
   std::optional<std::uint16_t> monitor;
 };
 
