@@ -2,13 +2,23 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/apps/run_json.h"
 #include "tests/apps/tiny_run.h"
 
 namespace triptych {
 namespace {
+
+std::filesystem::path find_file(const std::filesystem::path& folder, const std::string& name) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() == name) return entry.path();
+  }
+  return folder / name;
+}
 
 using nlohmann::json;
 using testing::AllOf;
@@ -98,6 +108,29 @@ TEST(DataTools, PageAndPictureAreWritten) {
   EXPECT_EQ(shown["width"], 40);
   EXPECT_EQ(slurp(dir / "p.png").substr(1, 3), "PNG");
   EXPECT_EQ(run_shell("triptych data show " + config + " --corpus text --first 20 --png x").code, 2);
+}
+
+TEST(DataTools, ShowNamesTheRecordsThatAStepTrainsOn) {
+  const TempDir dir;
+  const auto config = write_tiny_run(dir);
+  const auto run = run_shell("triptych train " + config + " --set log.ledger=true --set schedule.total='{steps: 3}'");
+  ASSERT_EQ(run.code, 0) << run.err;
+  std::map<std::int64_t, json> used;
+  std::istringstream lines(slurp(find_file(dir.path(), "ledger.jsonl")));
+  for (std::string line; std::getline(lines, line);) {
+    const auto entry = json::parse(line);
+    used[entry["position"]] = entry;
+  }
+  const auto batch = run_json("triptych data show " + config + " --step 3")["step 3"];
+  ASSERT_EQ(batch.size() * 3, used.size());
+  for (const auto& row : batch) {
+    const auto& entry = used.at(row["position"]);
+    if (entry["replacement"]) continue;
+    EXPECT_EQ(row["corpus"], entry["corpus"]) << row;
+    EXPECT_EQ(row["record"], entry["record"]) << row;
+  }
+  EXPECT_EQ(run_shell("triptych data show " + config + " --step 0").code, 2);
+  EXPECT_EQ(run_shell("triptych data show " + config + " --step 1 --first 2").code, 2);
 }
 
 TEST(DataTools, ShowEscapesWhatSteersTerminalsAndEndsAtTheLastRecord) {
