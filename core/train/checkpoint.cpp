@@ -2,12 +2,15 @@
 #include "core/train/checkpoint.h"
 
 #include <ATen/ATen.h>
+
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
 #include "core/base/fault_plan.h"
 #include "core/base/hash.h"
+#include "core/base/strings.h"
 
 namespace triptych {
 namespace {
@@ -22,7 +25,10 @@ constexpr const char* kConfig = "config.yaml";
 
 Json manifest_json(const Manifest& manifest) {
   Json files = Json::object();
-  for (const auto& [name, file] : manifest.files) files[name] = {{"bytes", file.bytes}, {"xxh64", file.xxh64}};
+  for (const auto& [name, file] : manifest.files) {
+    files[name] = {{"bytes", file.bytes}, {"xxh64", file.xxh64}};
+    for (const auto& part : file.parts) files[name]["parts"].push_back({part.bytes, part.xxh64});
+  }
   return {{"format_version", manifest.format_version},
           {"step", manifest.step},
           {"samples_seen", manifest.samples_seen},
@@ -38,33 +44,44 @@ Json manifest_json(const Manifest& manifest) {
           {"program", manifest.program}};
 }
 
-/// A file that counts and hashes what goes through it and is on the disk when finish() returns.
+/// A file that counts and hashes what goes through it, also in parts where these are marked, and is on the disk when
+/// finish() returns.
 class HashedFile {
  public:
   HashedFile(fs::path path, DiskOps& disk) : path_(std::move(path)), disk_(disk), file_(disk.create(path_)) {}
   void add(const void* data, std::size_t bytes) {
     disk_.write(file_, data, bytes, path_);
     hash_.add(data, bytes);
+    part_hash_.add(data, bytes);
     bytes_ += static_cast<std::int64_t>(bytes);
+  }
+  void end_part() {
+    parts_.push_back({bytes_ - part_begin_, hash_text(part_hash_.value())});
+    part_hash_ = Xxh64();
+    part_begin_ = bytes_;
   }
   Manifest::File finish() {
     disk_.finish(std::move(file_), path_);
-    return {bytes_, hash_text(hash_.value())};
+    return {bytes_, hash_text(hash_.value()), std::move(parts_)};
   }
 
  private:
   fs::path path_;
   DiskOps& disk_;
   FileHandle file_;
-  Xxh64 hash_;
-  std::int64_t bytes_ = 0;
+  Xxh64 hash_, part_hash_;
+  std::int64_t bytes_ = 0, part_begin_ = 0;
+  std::vector<Manifest::Part> parts_;
 };
 
 Manifest::File write_tensors(const fs::path& path, const std::vector<NamedTensor>& tensors, std::int64_t step,
                              DiskOps& disk) {
   HashedFile file(path, disk);
   write_safetensors(tensors, {{"format", "pt"}, {"step", std::to_string(step)}},
-                    [&](const void* data, std::size_t bytes) { file.add(data, bytes); });
+                    [&, pieces = 0](const void* data, std::size_t bytes) mutable {
+                      file.add(data, bytes);
+                      if (++pieces >= 2) file.end_part();  // the length and the header are one
+                    });
   return file.finish();
 }
 
@@ -131,12 +148,16 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   try {
     const auto json = Json::parse(text);
     manifest.format_version = json.at("format_version");
-    if (manifest.format_version != Manifest::kFormatVersion) {
+    if (manifest.format_version < Manifest::kOldestVersion || manifest.format_version > Manifest::kFormatVersion) {
       throw CheckpointError(where + ": format version " + std::to_string(manifest.format_version) +
-                            ", this program reads version " + std::to_string(Manifest::kFormatVersion));
+                            ", this program reads versions " + std::to_string(Manifest::kOldestVersion) + " to " +
+                            std::to_string(Manifest::kFormatVersion));
     }
-    for (const auto& [name, file] : json.at("files").items())
+    for (const auto& [name, file] : json.at("files").items()) {
       manifest.files[name] = {file.at("bytes"), file.at("xxh64")};
+      if (!file.contains("parts")) continue;
+      for (const auto& part : file["parts"]) manifest.files[name].parts.push_back({part.at(0), part.at(1)});
+    }
     json.at("logs").get_to(manifest.logs);
     manifest.step = json.at("step");
     manifest.samples_seen = json.at("samples_seen");
@@ -154,6 +175,39 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   if (manifest_text(manifest) != text) throw DamagedCheckpoint(where + ": damaged (its own hash does not fit)");
   return manifest;
 }
+
+namespace {
+
+/// Name by offset in the file, from a sound header with the length before it.
+std::map<std::int64_t, std::string> tensor_places(std::string_view header, std::int64_t file_bytes,
+                                                  const fs::path& path) {
+  const auto begin = static_cast<std::int64_t>(header.size());
+  const auto parsed = parse_safetensors_header(header.substr(sizeof(std::uint64_t)),
+                                               static_cast<std::uint64_t>(file_bytes - begin), path.string());
+  std::map<std::int64_t, std::string> places;
+  for (const auto& [name, tensor] : parsed.tensors) places[begin + static_cast<std::int64_t>(tensor.begin)] = name;
+  return places;
+}
+
+/// Which tensors of a damaged file are: "; damaged in it: visual.proj.weight". Empty where the file has no parts.
+std::string damaged_parts(const fs::path& path, const Manifest::File& expected) {
+  std::ifstream file(path, std::ios::binary);
+  std::map<std::int64_t, std::string> places;
+  std::vector<std::string> damaged;
+  std::int64_t at = 0;
+  for (const auto& part : expected.parts) {
+    std::string bytes(static_cast<std::size_t>(part.bytes), '\0');
+    if (!file.read(bytes.data(), part.bytes)) break;
+    const bool sound = hash_text(xxh64(bytes)) == part.xxh64;
+    if (sound && at == 0) places = tensor_places(bytes, expected.bytes, path);
+    if (!sound)
+      damaged.push_back(places.contains(at) ? places[at] : at == 0 ? "the header" : "byte " + std::to_string(at));
+    at += part.bytes;
+  }
+  return damaged.empty() ? "" : "; damaged in it: " + join(damaged, ", ");
+}
+
+}  // namespace
 
 void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnapshot& snapshot,
                       const std::string& config_text, DiskOps& disk) {
@@ -200,7 +254,8 @@ Manifest verify_checkpoint(const fs::path& folder) {
       throw CheckpointError(failure.what());
     }
     if (hash != expected.xxh64) {
-      throw DamagedCheckpoint(file.string() + ": damaged: xxh64 " + hash + ", the manifest says " + expected.xxh64);
+      throw DamagedCheckpoint(file.string() + ": damaged: xxh64 " + hash + ", the manifest says " + expected.xxh64 +
+                              damaged_parts(file, expected));
     }
   }
   return manifest;

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/disk_ops.h"
 #include "core/train/state_snapshot.h"
@@ -14,10 +15,17 @@ namespace triptych {
 
 /// manifest.json. docs/checkpoints.md explains every key.
 struct Manifest {
-  static constexpr std::int64_t kFormatVersion = 2;
+  static constexpr std::int64_t kFormatVersion = 3, kOldestVersion = 2;
+  struct Part {
+    std::int64_t bytes = 0;
+    std::string xxh64;
+    bool operator==(const Part&) const = default;
+  };
   struct File {
     std::int64_t bytes = 0;
     std::string xxh64;
+    std::vector<Part> parts =
+        {};  ///< of a tensor file: header, then each tensor, so that damage has a name (from 3 on)
     bool operator==(const File&) const = default;
   };
   std::int64_t format_version = kFormatVersion;
@@ -43,8 +51,8 @@ Manifest parse_manifest(std::string_view text, const std::string& where);
 void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
                       const std::string& config_text, DiskOps& disk = system_disk());
 
-/// Reads the manifest and checks size and hash of every file. Throws DamagedCheckpoint naming file, expected and
-/// actual; CheckpointError when it cannot be read or is of another format version.
+/// Reads the manifest and checks size and hash of every file. Throws DamagedCheckpoint naming file, damaged tensors,
+/// expected and actual; CheckpointError when it cannot be read or is of another format version.
 Manifest verify_checkpoint(const std::filesystem::path& folder);
 
 /// Loads a verified checkpoint into the state of this run. Throws CheckpointError; nothing is ever half loaded.

@@ -199,6 +199,51 @@ TEST(Checkpoint, EveryFlippedBitIsRefused) {
   EXPECT_GT(flips, 4000);
 }
 
+TEST(Checkpoint, AFlippedBitsTensorIsNamed) {
+  const TempDir folder;
+  const auto path = write_step(folder.path(), 1);
+  for (const char* name : {"model.safetensors", "state.safetensors"}) {
+    const auto whole = read_file(path / name);
+    std::uint64_t length = 0;
+    std::memcpy(&length, whole.data(), sizeof length);
+    const std::uint64_t data = sizeof length + length;
+    const auto header =
+        parse_safetensors_header(std::string_view(whole).substr(sizeof length, length), whole.size() - data, name);
+    const auto error_after_flip = [&](std::uint64_t byte) -> std::string {
+      auto damaged = whole;
+      damaged[byte] = static_cast<char>(damaged[byte] ^ 4);
+      std::ofstream(path / name, std::ios::binary) << damaged;
+      try {
+        verify_checkpoint(path);
+      } catch (const DamagedCheckpoint& error) {
+        return error.what();
+      }
+      return "not noticed";
+    };
+    for (const auto& [tensor, where] : header.tensors) {
+      for (auto byte = where.begin; byte < where.end; ++byte) {
+        ASSERT_THAT(error_after_flip(data + byte), testing::EndsWith("; damaged in it: " + tensor)) << byte;
+      }
+    }
+    EXPECT_THAT(error_after_flip(data - 1), testing::EndsWith("; damaged in it: the header"));
+    std::ofstream(path / name, std::ios::binary) << whole;
+  }
+}
+
+TEST(Checkpoint, ManifestsOfTheVersionBeforeAreRead) {
+  const TempDir folder;
+  const auto path = write_step(folder.path(), 1);
+  auto manifest = verify_checkpoint(path);
+  EXPECT_GE(manifest.files.at("model.safetensors").parts.size(), 2u);
+  manifest.format_version = 2;
+  for (auto& [name, file] : manifest.files) file.parts.clear();
+  std::ofstream(path / "manifest.json", std::ios::binary) << manifest_text(manifest);
+  EXPECT_EQ(verify_checkpoint(path), manifest);
+  std::ofstream(path / "model.safetensors", std::ios::binary | std::ios::in | std::ios::ate).seekp(-1, std::ios::end)
+      << '?';
+  EXPECT_THROW(verify_checkpoint(path), DamagedCheckpoint);
+}
+
 TEST(CheckpointStore, FallsBackToTheNewestValidAndSetsTheRestAside) {
   const TempDir folder;
   const CheckpointStore store(folder.path());
