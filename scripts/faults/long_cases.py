@@ -8,15 +8,16 @@ from faults.oracles import Failure
 from faults.world import pace, steps_done
 
 RECOVERY = 10.0  # seconds that a fault may cost
+STEP = 0.25      # seconds
 
 
 def many_kills(trial):
-    """kill -9 of random ranks, at exponentially distributed distances. Steps take 0.1 s: the run is as long as the kills."""
+    """kill -9 of random ranks, at exponentially distributed distances. Steps take 0.25 s: the run is as long as the kills."""
     kills, mean = trial.world.settings.kills, trial.world.settings.mean
-    steps = max(100, int(kills * mean / 0.13))
+    steps = max(100, int(0.9 * kills * mean / STEP))
     trial.world.longer_config("soak", steps, save_every=1)
     trial.world.reference("soak")  # without pauses: bits do not know time
-    paced = [pace(0.1)]
+    paced = [pace(STEP)]
     job = trial.start("--max-restarts", 1_000_000, config="soak", faults=paced)
     begin, made = time.time(), 0
     while job.process.poll() is None and made < kills:
@@ -27,7 +28,7 @@ def many_kills(trial):
             made += 1
             if made % 50 == 0:
                 print(f"  {made} kills in {time.time() - begin:.0f} s, step {steps_done(trial.run_dir)} of {steps}", flush=True)
-    job.limit = 10 + 2 * steps * 0.15 * trial.slack
+    job.limit = 10 + 2 * steps * STEP * trial.slack
     trial.finish(job, "soak")
     told = trial.launches()
     trial.note(f"{made} kills in {time.time() - begin:.0f} s, {steps} steps, goodput {told['goodput']:.3f}, "
