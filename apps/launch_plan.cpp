@@ -10,6 +10,7 @@
 #include "apps/own_program.h"
 #include "apps/version.h"
 #include "core/base/config_layers.h"
+#include "core/base/log.h"
 #include "core/base/strings.h"
 #include "core/base/yaml_tree.h"
 #include "distributed/launcher/child.h"
@@ -55,7 +56,7 @@ const YamlNode* at(const YamlNode& root, std::initializer_list<const char*> path
 std::string text_at(const YamlNode& root, std::initializer_list<const char*> path) {
   const auto* node = at(root, path);
   if (node == nullptr || !node->is_scalar())
-    throw ConfigError("launch: the resolved configuration lacks a key that every run has");
+    throw ConfigError("launch: the answer of triptych lacks a key that every run has");
   return node->scalar;
 }
 
@@ -136,6 +137,7 @@ HostCheck check_of(const LaunchPlan& plan, const RunFacts& facts) {
   if (!plan.shape.agent.empty()) check.agent = plan.shape.agent;
   check.resolve = plan.shape.agent.empty() && plan.engine == Engine::kMpirun;
   check.bytes_needed = checkpoint_bytes(facts.run_dir);
+  check.same_instruction_set = facts.virtual_shards.has_value();  // train refuses the mixture, once all have started
   return check;
 }
 
@@ -169,6 +171,7 @@ RunFacts read_run_facts(const std::string& program, const LaunchArguments& argum
                                                           : fs::path(arguments.train.run_dir);
   facts.run_dir = fs::absolute(folder).lexically_normal();
   facts.global_batch = std::stoll(text_at(root, {"train", "global_batch"}));
+  facts.micro_batch = std::stoll(text_at(root, {"train", "micro_batch"}));
   if (at(root, {"distributed", "virtual_shards"}) != nullptr) {
     const auto shards = std::stoll(text_at(root, {"distributed", "virtual_shards"}));
     if (shards > 0) facts.virtual_shards = shards;
@@ -187,7 +190,7 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   plan.program = {program};
   plan.program.insert(plan.program.end(), arguments.train_words.begin(), arguments.train_words.end());
   plan.program_again = without_resume(plan.program);
-  plan.divisors = {facts.global_batch, facts.virtual_shards};
+  plan.divisors = {facts.global_batch, facts.virtual_shards, facts.micro_batch};
   if (!arguments.elastic.empty()) plan.elastic = parse_elastic(arguments.elastic);
   plan.hosts = read_hosts(arguments.hosts, static_cast<int>(plan.elastic ? plan.elastic->max : arguments.ranks),
                           environment_variable);
@@ -215,7 +218,49 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   plan.ranks = ranks_for(arguments, plan);
   plan.check = check_of(plan, facts);
   plan.address = own_address(plan.hosts.hosts, arguments.interface);
+  set_cores(plan, {});
   return plan;
+}
+
+void set_cores(LaunchPlan& plan, const std::map<std::string, MachineFacts>& said) {
+  auto& cores = plan.shape.cores;
+  const auto& hosts = plan.hosts.hosts;
+  if (plan.mode == "slurm") {
+    const auto text = environment_variable("SLURM_JOB_CPUS_PER_NODE");
+    const auto counts = text ? expand_tasks_per_node(*text) : std::vector<int>();
+    for (std::size_t i = 0; i < hosts.size() && counts.size() == hosts.size(); ++i) cores[hosts[i].name] = counts[i];
+    return;
+  }
+  for (const auto& host : hosts) {
+    const auto found = said.find(host.name);
+    if (found != said.end()) {
+      cores[host.name] = found->second.cores;
+    } else if (is_this_machine(host.name)) {
+      cores[host.name] = cores_of_process();
+    }
+  }
+}
+
+std::optional<std::uint64_t> planned_checkpoint_bytes(const std::string& program, const LaunchArguments& arguments,
+                                                      int ranks) {
+  std::vector<std::string> words = {program, "plan", arguments.train.config};
+  for (const auto& setting : arguments.train.set) words.insert(words.end(), {"--set", setting});
+  for (const char* word : {"--device", "cpu", "--format", "json", "--ranks"}) words.emplace_back(word);
+  words.push_back(std::to_string(ranks));
+  const auto answer = ask(words);
+  std::string why = without_last_newline(answer.err);
+  try {
+    if (answer.code == 0) {
+      const auto mib =
+          std::stod(text_at(parse_yaml(answer.out, "answer of triptych plan"), {"mib_a_rank", "snapshot"}));
+      return static_cast<std::uint64_t>(mib * (1 << 20));
+    }
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  log_warning("launch: it is not known how large a checkpoint will be, so the free disk is not checked (" +
+              why.substr(0, why.find('\n')) + ")");
+  return std::nullopt;
 }
 
 std::uint64_t checkpoint_bytes(const fs::path& run_dir) {

@@ -11,6 +11,7 @@
 #include "core/base/atomic_file.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "core/train/replica_check.h"
 #include "core/train/stop_signal.h"
 #include "core/train/train_config_file.h"
 #include "core/train/train_run.h"
@@ -48,11 +49,14 @@ ExitCode run_watched(TrainRequest& request, Launch& launch) {
   if (!link) return run_training(request, launch);
   try {
     const auto code = run_training(request, launch);
-    link->set_exit_code(static_cast<int>(code));
+    link->set_goodbye({.code = static_cast<int>(code)});
     return code;
   } catch (const Error& error) {
     link->event({ControlEvent::Kind::kNote, error.what(), 0, 0});
-    link->set_exit_code(static_cast<int>(error.code()));
+    const auto* replicas = dynamic_cast<const ReplicaError*>(&error);
+    link->set_goodbye({.code = static_cast<int>(error.code()),
+                       .agreed = error.agreed(),
+                       .culprit = replicas != nullptr ? replicas->culprit() : -1});
     throw;
   }
 }

@@ -14,6 +14,7 @@
 #include "apps/launch_plan.h"
 #include "apps/own_program.h"
 #include "apps/version.h"
+#include "core/base/atomic_file.h"
 #include "core/base/log.h"
 #include "distributed/launcher/host_check.h"
 
@@ -30,35 +31,46 @@ int run(const ProbeArguments& arguments) {
   return 0;
 }
 
-/// True if all hosts will do; says what it found.
-bool check_hosts(const LaunchPlan& plan) {
+/// Says what is wrong with the hosts.
+HostReport check_hosts(const LaunchPlan& plan) {
   boost::asio::io_context io;
-  bool ok = false;
-  const HostChecks checks(io, plan.hosts.hosts, plan.check, [&](const HostReport& report) {
-    ok = report.ok();
-    for (const auto& finding : report.findings) {
-      finding.fatal ? log_error("launch: " + finding.text) : log_warning("launch: " + finding.text);
-    }
-  });
+  HostReport result;
+  const HostChecks checks(io, plan.hosts.hosts, plan.check, [&](const HostReport& report) { result = report; });
   io.run();
-  return ok;
+  for (const auto& finding : result.findings) {
+    finding.fatal ? log_error("launch: " + finding.text) : log_warning("launch: " + finding.text);
+  }
+  return result;
+}
+
+void make_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw storage_error("cannot create", path, error.value());
 }
 
 int run(const LaunchArguments& arguments) {
-  if (!arguments.print_command && !arguments.check_only) hold_stop_signals();
+  leave_on_stop_signals();
   const auto program = beside_this_program("triptych");
   const auto facts = read_run_facts(program, arguments);
   auto plan = make_launch_plan(program, arguments, facts);
+  const auto first_command = [&] { return command_of(plan, shares_of(plan, {}), /*again=*/false); };
   if (arguments.print_command) {
-    std::cout << printable(command_of(plan, shares_of(plan, {}), /*again=*/false)) << std::endl;
+    std::cout << printable(first_command()) << std::endl;
     return 0;
   }
-  if (!check_hosts(plan)) return static_cast<int>(ExitCode::kUsage);
+  if (plan.check.bytes_needed == 0) {
+    plan.check.bytes_needed = planned_checkpoint_bytes(program, arguments, plan.ranks).value_or(0);
+  }
+  const auto report = check_hosts(plan);
+  if (!report.ok()) return static_cast<int>(ExitCode::kUsage);
+  set_cores(plan, report.facts);
+  first_command();  // throws where ranks do not fit on the cores that the hosts have
   if (arguments.check_only) {
     std::cout << plan.hosts.hosts.size() << " hosts, " << plan.hosts.slots() << " slots: ready" << std::endl;
     return 0;
   }
-  std::filesystem::create_directories(plan.run_dir);
+  make_folder(plan.run_dir);
   boost::asio::io_context io;
   return Supervisor(io, std::move(plan)).run();
 }

@@ -103,29 +103,46 @@ void write_files(const fs::path& folder, Manifest& manifest, const StateSnapshot
   disk.sync_folder(folder);
 }
 
-/// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant. File
-/// systems without that (NFS) get two renames: killed between them, the run goes on from an older checkpoint.
-void put_in_place(const fs::path& finished, const fs::path& folder, DiskOps& disk) {
-  if (!fs::exists(folder)) {
-    disk.rename_durably(finished, folder);
-    return;
-  }
-  if (disk.exchange_durably(finished, folder)) {
-    disk.remove_all(finished);
-    return;
-  }
-  const fs::path old = folder.string() + ".old";
-  disk.remove_all(old);
-  disk.rename_durably(folder, old);
-  disk.rename_durably(finished, folder);
-  disk.remove_all(old);
-}
-
 /// What is left is removed by the next save or start.
 void remove_quietly(const fs::path& path, DiskOps& disk) {
   try {
     disk.remove_all(path);
   } catch (const StorageError&) {
+  }
+}
+
+void rename_quietly(const fs::path& from, const fs::path& to, DiskOps& disk) {
+  try {
+    disk.rename_durably(from, to);
+  } catch (const StorageError&) {
+  }
+}
+
+/// For file systems without an exchange (NFS): two renames. What is killed between them leaves the old one as
+/// PATH.old, always whole, and the next start brings it back.
+void replace_by_renames(const fs::path& finished, const fs::path& folder, DiskOps& disk) {
+  const fs::path old = folder.string() + ".old";
+  disk.remove_all(old);
+  try {
+    disk.rename_durably(folder, old);
+    disk.rename_durably(finished, folder);
+  } catch (const StorageError&) {
+    if (!fs::exists(folder) && fs::exists(old)) rename_quietly(old, folder, disk);
+    throw;
+  }
+  // Under the name of what is unfinished: half of it must not be taken for a whole one.
+  disk.rename_durably(old, finished);
+  disk.remove_all(finished);
+}
+
+/// Renames; a checkpoint of the same step that is there already changes places with the new one in one instant.
+void put_in_place(const fs::path& finished, const fs::path& folder, DiskOps& disk) {
+  if (!fs::exists(folder)) {
+    disk.rename_durably(finished, folder);
+  } else if (disk.exchange_durably(finished, folder)) {
+    disk.remove_all(finished);
+  } else {
+    replace_by_renames(finished, folder, disk);
   }
 }
 

@@ -121,7 +121,15 @@ void CheckpointStore::supersede_after(std::int64_t step) const {
 void CheckpointStore::remove_unfinished() const {
   for (const auto& entry : entries_of(folder_)) {
     const auto name = entry.filename().string();
-    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) remove_if_possible(entry, *disk_);
+    if (!name.starts_with(kPrefix)) continue;
+    const auto extension = entry.extension();
+    const auto folder = fs::path(entry).replace_extension();
+    if (extension == ".old" && step_of(folder.filename().string()) && !fs::exists(fs::symlink_status(folder))) {
+      disk_->rename_durably(entry, folder);
+      log_warning(folder.string() + ": brought back; a save that was to replace it was cut off");
+    } else if (extension == ".tmp" || extension == ".old") {
+      remove_if_possible(entry, *disk_);
+    }
   }
 }
 

@@ -23,7 +23,7 @@ class CheckpointStore {
     Manifest manifest;
   };
   std::filesystem::path path(std::int64_t step) const;
-  /// Steps of complete-looking checkpoints, newest first. Unfinished (.tmp) and set-aside ones are not listed; time
+  /// Steps of complete-looking checkpoints, newest first. Unfinished, replaced and set-aside ones are not listed; time
   /// stamps mean nothing.
   std::vector<std::int64_t> steps() const;
   /// The newest checkpoint whose every byte is as the manifest says. Damaged ones on the way are renamed to .bad with a
@@ -32,7 +32,7 @@ class CheckpointStore {
   std::optional<Found> newest_valid(bool look_only = false) const;
   /// Renames every checkpoint newer than `step` to .superseded: another branch of the run begins there.
   void supersede_after(std::int64_t step) const;
-  /// Removes what killed processes left unfinished.
+  /// Removes what killed processes left unfinished; brings back what one replaced (.old) where the new is not in place.
   void remove_unfinished() const;
   /// Removes a checkpoint so that a crash half-way leaves nothing that looks complete.
   void remove(std::int64_t step) const;

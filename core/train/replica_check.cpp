@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <vector>
@@ -76,6 +77,28 @@ std::string who_differs(const Groups& groups, std::size_t ranks, const std::vect
   return join(parts, ", ");
 }
 
+/// The only rank without the majority's bits; -1 where more differ, or nobody knows who does.
+int culprit_of(const Groups& groups, std::size_t ranks) {
+  int culprit = -1;
+  for (const auto& [hash, members] : groups) {
+    if (2 * members.size() > ranks) continue;
+    if (culprit >= 0 || members.size() > 1) return -1;
+    culprit = static_cast<int>(members.front());
+  }
+  return culprit;
+}
+
+bool has_majority(const Groups& groups, std::size_t ranks) {
+  return std::any_of(groups.begin(), groups.end(), [&](const auto& group) { return 2 * group.second.size() > ranks; });
+}
+
+/// What to make of it where no majority says who is right.
+std::string doubt(const Groups& groups, std::size_t ranks) {
+  if (has_majority(groups, ranks)) return "";
+  return ranks == 2 ? " (two ranks cannot tell which of them is wrong)"
+                    : " (no majority tells which of them are wrong)";
+}
+
 [[noreturn]] void throw_difference(const ItemHashes& mine, std::int64_t step, const std::string& host,
                                    Collectives& comm) {
   const auto hosts = comm.all_gather_text(host);
@@ -83,13 +106,16 @@ std::string who_differs(const Groups& groups, std::size_t ranks, const std::vect
   const auto by_rank = comm.all_gather(at::tensor(mine.hashes(), at::kLong)).view({comm.size(), count});
   const auto differs = (by_rank != by_rank[0]).any(0);
   const auto items = differs.sum().item<std::int64_t>(), first = differs.to(at::kLong).argmax().item<std::int64_t>();
-  throw ReplicaError(
-      "step " + std::to_string(step) + ": the ranks no longer hold the same state. " +
-      mine.names()[static_cast<std::size_t>(first)] + ": " +
-      who_differs(groups_of(by_rank.select(1, first)), static_cast<std::size_t>(comm.size()), hosts) +
-      (items > 1 ? "; " + std::to_string(items - 1) + " more items differ" : "") +
-      ". Memory, processor or network of such a rank changed bits; nothing of this state was saved. The same command "
-      "goes on from the last checkpoint; if this comes again, leave that host out");
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  const auto groups = groups_of(by_rank.select(1, first));
+  throw ReplicaError("step " + std::to_string(step) + ": the ranks no longer hold the same state. " +
+                         mine.names()[static_cast<std::size_t>(first)] + ": " + who_differs(groups, ranks, hosts) +
+                         doubt(groups, ranks) +
+                         (items > 1 ? "; " + std::to_string(items - 1) + " more items differ" : "") +
+                         ". Memory, processor or network of such a rank changed bits; nothing of this state was saved. "
+                         "The same command "
+                         "goes on from the last checkpoint; if this comes again, leave that host out",
+                     culprit_of(groups, ranks));
 }
 
 }  // namespace

@@ -13,8 +13,13 @@ namespace triptych {
 /// The ranks' states have drifted apart: exit 5, so that whoever restarts lost peers restarts this too.
 class ReplicaError : public PeerError {
  public:
-  using PeerError::PeerError;
+  /// `culprit`: the one rank that differs from a majority, -1 where there is none.
+  explicit ReplicaError(const std::string& what, int culprit = -1) : PeerError(what), culprit_(culprit) {}
   bool agreed() const override { return true; }
+  int culprit() const { return culprit_; }
+
+ private:
+  int culprit_;
 };
 
 /// Compares what `visit` lists, item by item, by xxh64. All-gathers 8 bytes where the ranks agree. Throws ReplicaError

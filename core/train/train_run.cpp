@@ -447,9 +447,14 @@ void TrainRun::save() {
 
 /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.
 void TrainRun::settle() {
-  if (saver_->settled()) return;
+  const auto settled = [&] {
+    bool all = false;
+    during(Phase::kSave, [&] { all = saver_->settled(); });
+    return all;
+  };
+  if (settled()) return;
   save();
-  if (!saver_->settled()) saver_->fail();
+  if (!settled()) saver_->fail();
 }
 
 /// Rank 0 alone: every rank holds the same state.

@@ -4,6 +4,8 @@
 
 #include <signal.h>
 
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "core/base/errors.h"
@@ -53,7 +55,7 @@ Attempt::Attempt(boost::asio::io_context& io, AttemptPlan plan, RankOutput& outp
       server_(io, {.address = plan_.address, .ranks = plan_.rules.ranks, .token = plan_.token},
               {.on_join = [this](const auto& who) { on_join(who); },
                .on_report = [this](int rank, const auto& view, auto now) { on_report(rank, view, now); },
-               .on_event = [this](int, const auto& event) { events_.event(event); },
+               .on_event = [this](int rank, const auto& event) { on_event(rank, event); },
                .on_stack = [this](int rank, const auto& text) { watch_.stack(rank, text); },
                .on_gone = [this](int rank, const auto& how) { on_gone(rank, how); },
                .on_refused =
@@ -91,11 +93,20 @@ void Attempt::on_report(int rank, const ProgressBoard::View& view, Clock::time_p
   }
 }
 
+void Attempt::on_event(int rank, const ControlEvent& event) {
+  if (event.kind == ControlEvent::Kind::kNote) notes_[rank] = event.text;
+  events_.event(rank, event);
+}
+
 void Attempt::on_gone(int rank, const LinkEnd& how) {
   live_.erase(rank);
   if (how.kind == LinkEnd::Kind::kGoodbye) saved_and_left_ |= how.code == static_cast<int>(ExitCode::kPreempted);
   watch_.gone(rank, how, Clock::now());
-  for (const auto& finding : watch_.tick(Clock::now())) take(finding);  // told at once
+  for (auto& finding : watch_.tick(Clock::now())) {  // told at once
+    const auto why = notes_.find(rank);
+    if (finding.kind == Finding::Kind::kRankFailed && why != notes_.end()) finding.text += ": " + why->second;
+    take(finding);
+  }
 }
 
 void Attempt::tick() {
@@ -108,8 +119,7 @@ void Attempt::tick() {
 
 void Attempt::take(const Finding& finding) {
   if (down_steps_ > 0) return;  // what goes now was ended here
-  const int first = finding.ranks.empty() ? -1 : finding.ranks.front();
-  const auto seen = views_.find(first);
+  const auto seen = finding.ranks.empty() ? views_.begin() : views_.find(finding.ranks.front());
   events_.finding(finding, seen == views_.end() ? ProgressBoard::View() : seen->second);
   if (!finding.fatal) return;
   // That a whole host is gone says more than that its first rank is.
@@ -156,10 +166,18 @@ void Attempt::next_step_of_tear_down() {
   });
 }
 
+/// By its environment: the number alone is what a message says, and may be another process's by now.
+bool Attempt::is_rank(std::int64_t pid) const {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/environ", std::ios::binary);
+  const std::string environment(std::istreambuf_iterator<char>(file), {});
+  const auto mine = "TRIPTYCH_CONTROL=" + server_.address() + '\0';
+  return environment.starts_with(mine) || environment.find('\0' + mine) != std::string::npos;
+}
+
 /// A stopped process does not read what it is asked.
 void Attempt::kill_own_ranks() const {
   for (const auto& [rank, who] : live_) {
-    if (is_this_machine(who.host) && who.pid > 1) ::kill(static_cast<pid_t>(who.pid), SIGKILL);
+    if (is_this_machine(who.host) && who.pid > 1 && is_rank(who.pid)) ::kill(static_cast<pid_t>(who.pid), SIGKILL);
   }
 }
 
@@ -167,6 +185,9 @@ void Attempt::on_child_end(const ChildEnd& end) {
   for (const auto& finding : watch_.tick(Clock::now())) take(finding);
   tick_timer_.cancel();
   down_timer_.cancel();
+  // A rank that outlives mpirun (killed itself, or unable to end a stopped one) would hold the run's lock.
+  server_.ask_leave();
+  kill_own_ranks();
   AttemptEnd result;
   // Ranks agree on stopping; engines that see one of them leave with 75 may report a code of their own.
   result.code = !cause_ && saved_and_left_ ? static_cast<int>(ExitCode::kPreempted) : code_of(cause_, end);

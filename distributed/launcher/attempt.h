@@ -36,8 +36,9 @@ struct AttemptEnd {
 struct AttemptEvents {
   std::function<void(double seconds)> joined;  ///< all ranks are known; since the start
   std::function<void(const ProgressBoard::View&)> step;
-  std::function<void(const ControlEvent&)> event;  ///< of rank 0, or what any rank notes
-  /// A fatal one is the cause of the end if it is the first; `view` is of its first rank.
+  std::function<void(int rank, const ControlEvent&)> event;  ///< of rank 0, or what any rank notes
+  /// A fatal one is the cause of the end if it is the first; `view` is of its first rank, or of
+  /// any where all are meant.
   std::function<void(const Finding&, const ProgressBoard::View& view)> finding;
   std::function<void(const AttemptEnd&)> end;  ///< the last call; destroying the Attempt in it is allowed
 };
@@ -60,6 +61,7 @@ class Attempt {
  private:
   void on_join(const RankIdentity& who);
   void on_report(int rank, const ProgressBoard::View& view, Clock::time_point now);
+  void on_event(int rank, const ControlEvent& event);
   void on_gone(int rank, const LinkEnd& how);
   void on_child_end(const ChildEnd& end);
   void tick();
@@ -67,6 +69,7 @@ class Attempt {
   void tear_down(double after_s);
   void next_step_of_tear_down();
   void kill_own_ranks() const;
+  bool is_rank(std::int64_t pid) const;
 
   AttemptPlan plan_;
   AttemptEvents events_;
@@ -77,6 +80,7 @@ class Attempt {
   std::set<int> ranks_;               ///< that ever joined
   std::map<int, RankIdentity> live_;  ///< whose connection stands: their pids are theirs
   std::map<int, ProgressBoard::View> views_;
+  std::map<int, std::string> notes_;  ///< the last one of each rank: why it ends
   std::optional<Finding> cause_;
   bool stop_asked_ = false, all_joined_ = false, going_down_ = false, trained_ = false, saved_and_left_ = false;
   int down_steps_ = 0;

@@ -129,7 +129,7 @@ struct ControlLink::Impl {
   std::atomic<bool> stopping{false};
   std::mutex mutex;  // what follows
   std::deque<ControlEvent> events;
-  std::optional<int> exit_code;
+  std::optional<Goodbye> goodbye;
 
   // Of the link's thread alone, one connection at a time.
   Descriptor socket;
@@ -329,8 +329,8 @@ void ControlLink::Impl::say_goodbye() {
   send_events();
   {
     const std::lock_guard lock(mutex);
-    if (!exit_code) return;
-    unsent += writer->line(Goodbye{*exit_code});
+    if (!goodbye) return;
+    unsent += writer->line(*goodbye);
   }
   while (!unsent.empty() && Clock::now() < until) {
     flush();
@@ -415,9 +415,9 @@ void ControlLink::event(ControlEvent event) {
   impl_->wake_up();
 }
 
-void ControlLink::set_exit_code(int code) {
+void ControlLink::set_goodbye(const Goodbye& goodbye) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->exit_code = code;
+  impl_->goodbye = goodbye;
 }
 
 }  // namespace triptych

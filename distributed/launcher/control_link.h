@@ -43,8 +43,8 @@ class ControlLink {
 
   /// Something the launcher should know. Without a connection the newest 256 wait for one.
   void event(ControlEvent event);
-  /// The destructor says goodbye with `code`; without this call the launcher takes the rank for dead.
-  void set_exit_code(int code);
+  /// The destructor says this goodbye; without this call the launcher takes the rank for dead.
+  void set_goodbye(const Goodbye& goodbye);
 
  private:
   struct Impl;

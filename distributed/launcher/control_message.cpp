@@ -182,7 +182,7 @@ ControlEvent event_of(const json& body) {
 }
 
 json body_of(const Goodbye& goodbye) {
-  return {{"kind", "goodbye"}, {"code", goodbye.code}};
+  return {{"kind", "goodbye"}, {"code", goodbye.code}, {"agreed", goodbye.agreed}, {"culprit", goodbye.culprit}};
 }
 json body_of(const StackPiece& piece) {
   return {{"kind", "stack"}, {"text", clean_text(piece.text, kTextLimit)}, {"last", piece.last}};
@@ -207,7 +207,9 @@ RankMessage rank_message_of(const json& body) {
   const auto kind = body.at("kind").get<std::string>();
   if (kind == "report") return view_of(body);
   if (kind == "event") return event_of(body);
-  if (kind == "goodbye") return Goodbye{body.at("code").get<int>()};
+  if (kind == "goodbye") {
+    return Goodbye{body.at("code").get<int>(), body.at("agreed").get<bool>(), body.at("culprit").get<int>()};
+  }
   if (kind == "stack") return StackPiece{bounded(body, "text", kTextLimit), body.at("last").get<bool>()};
   throw PeerError("control line of unknown kind '" + clean_text(kind, 40) + "' from a rank");
 }

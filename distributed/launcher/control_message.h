@@ -57,7 +57,9 @@ struct ControlEvent {
 };
 
 struct Goodbye {
-  int code = 0;  ///< exit code that the rank is about to return
+  int code = 0;         ///< exit code that the rank is about to return
+  bool agreed = false;  ///< every rank ends so, for one reason: this one is not to blame for it
+  int culprit = -1;     ///< the rank that is, where the reason names one
   bool operator==(const Goodbye&) const = default;
 };
 

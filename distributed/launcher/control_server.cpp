@@ -111,7 +111,7 @@ void ControlServer::Session::read() {
   const auto room = lines.room();
   if (room.empty()) {
     ++server->counts.bad_lines;
-    end({LinkEnd::Kind::kBadLine, 0});
+    end({.kind = LinkEnd::Kind::kBadLine});
     return;
   }
   socket.async_read_some(
@@ -122,7 +122,7 @@ void ControlServer::Session::read() {
 void ControlServer::Session::on_bytes(const Failure& failure, std::size_t bytes) {
   if (ended) return;
   if (failure) {
-    end({is_cut(failure) ? LinkEnd::Kind::kTimedOut : LinkEnd::Kind::kClosed, 0});
+    end({.kind = is_cut(failure) ? LinkEnd::Kind::kTimedOut : LinkEnd::Kind::kClosed});
     return;
   }
   lines.filled(bytes);
@@ -130,7 +130,7 @@ void ControlServer::Session::on_bytes(const Failure& failure, std::size_t bytes)
     for (auto line = lines.next(); line && !ended && !last_line; line = lines.next()) on_line(*line);
   } catch (const PeerError&) {
     ++server->counts.bad_lines;
-    end({LinkEnd::Kind::kBadLine, 0});
+    end({.kind = LinkEnd::Kind::kBadLine});
   }
   if (!ended) read();
 }
@@ -179,7 +179,7 @@ void ControlServer::Session::on_message(const RankMessage& message) {
   } else if (const auto* piece = std::get_if<StackPiece>(&message)) {
     on_stack_piece(*piece);
   } else if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
-    end({LinkEnd::Kind::kGoodbye, goodbye->code});
+    end({LinkEnd::Kind::kGoodbye, goodbye->code, goodbye->agreed, goodbye->culprit});
   }
 }
 

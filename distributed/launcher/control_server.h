@@ -23,6 +23,8 @@ struct LinkEnd {
   };
   Kind kind = Kind::kClosed;
   int code = 0;
+  bool agreed = false;  ///< this and the next: of the goodbye
+  int culprit = -1;
 };
 
 /// All are called from the io_context. Empty ones are not called.

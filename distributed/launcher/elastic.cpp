@@ -18,10 +18,21 @@ std::optional<int> count_of(std::string_view text) {
   return value;
 }
 
+bool has_micro_batch(const RankDivisors& divisors) {
+  return divisors.micro_batch > 0 && !divisors.virtual_shards;
+}
+
 std::string divisors_text(const RankDivisors& divisors) {
   std::string text = "the global batch of " + std::to_string(divisors.global_batch) + " rows";
+  if (has_micro_batch(divisors)) text += " (in micro-batches of " + std::to_string(divisors.micro_batch) + ")";
   if (divisors.virtual_shards) text += " and the " + std::to_string(*divisors.virtual_shards) + " virtual shards";
   return text;
+}
+
+/// As train has it: all rows of a rank at once, or micro-batches of one size.
+bool micro_batch_fits(const RankDivisors& divisors, std::int64_t ranks) {
+  const auto local = divisors.global_batch / ranks;
+  return !has_micro_batch(divisors) || divisors.micro_batch >= local || local % divisors.micro_batch == 0;
 }
 
 std::string listed(const std::vector<int>& numbers) {
@@ -49,7 +60,8 @@ std::vector<int> allowed_ranks(const ElasticRange& range, const RankDivisors& di
   std::vector<int> allowed;
   const auto last = std::min<std::int64_t>(range.max, divisors.global_batch);
   for (std::int64_t ranks = range.min; ranks <= last; ++ranks) {
-    if (divisors.global_batch % ranks == 0 && divisors.virtual_shards.value_or(0) % ranks == 0) {
+    if (divisors.global_batch % ranks == 0 && divisors.virtual_shards.value_or(0) % ranks == 0 &&
+        micro_batch_fits(divisors, ranks)) {
       allowed.push_back(static_cast<int>(ranks));
     }
   }

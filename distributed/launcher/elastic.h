@@ -18,6 +18,7 @@ ElasticRange parse_elastic(const std::string& text);
 struct RankDivisors {
   std::int64_t global_batch = 1;               ///< rows of a step
   std::optional<std::int64_t> virtual_shards;  ///< pieces that a step is summed in, where a run has them
+  std::int64_t micro_batch = 0;                ///< must divide a rank's rows where it is less; 0, or with shards: any
 };
 
 /// All numbers of ranks in the range that divide, ascending.

@@ -50,14 +50,14 @@ void check_shape(const JobShape& shape) {
   }
   if (shape.ranks() < 1) throw ConfigError("no host takes a rank; expected at least one");
   if (shape.bind_to != "none" && shape.bind_to != "core" && shape.bind_to != "socket") {
-    throw ConfigError("--bind-to '" + shape.bind_to + "'; expected none, core or socket");
+    throw ConfigError("--bind '" + shape.bind_to + "'; expected none, core or socket");
   }
   const auto* overfull = overfull_host(shape);
   if (shape.bind_to != "none" && overfull != nullptr) {
     const auto& name = overfull->host.name;
-    throw ConfigError(overfull->host.where + ": --bind-to " + shape.bind_to + ": " + std::to_string(overfull->ranks) +
+    throw ConfigError(overfull->host.where + ": --bind " + shape.bind_to + ": " + std::to_string(overfull->ranks) +
                       " ranks on the " + std::to_string(shape.cores.at(name)) + " cores of " + name +
-                      "; start fewer ranks there, or take --bind-to none");
+                      "; start fewer ranks there, or take --bind none");
   }
   for (const auto& name : shape.variables) {
     // NAME=VALUE would put the value onto the command line.

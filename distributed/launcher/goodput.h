@@ -85,6 +85,7 @@ class GoodputLedger {
   void on(const JoinedEvent&) {}
   void on(const StopAskedEvent&) {}
   void on(const WarningEvent&) {}
+  void on(const NoteEvent&) {}
 
   GoodputReport report_;
   State state_ = State::kStarting;

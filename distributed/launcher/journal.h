@@ -131,8 +131,18 @@ struct WarningEvent {
   }
 };
 
+struct NoteEvent {  ///< what a rank said of its end, or of itself
+  static constexpr const char* kName = "note";
+  std::int64_t rank = -1;
+  std::string text;
+  template <class Self, class Visit>
+  static void fields(Self& e, Visit&& visit) {
+    visit("rank", e.rank), visit("text", e.text);
+  }
+};
+
 using JournalEvent = std::variant<LaunchEvent, StartEvent, JoinedEvent, StepEvent, CheckpointEvent, FaultEvent,
-                                  RestartEvent, StopAskedEvent, EndEvent, WarningEvent>;
+                                  RestartEvent, StopAskedEvent, EndEvent, WarningEvent, NoteEvent>;
 
 /// The clocks of a journal, so that a test may set them.
 struct JournalClock {

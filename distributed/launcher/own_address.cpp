@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <future>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "core/base/atomic_file.h"
 #include "core/base/errors.h"
+#include "core/base/strings.h"
 #include "distributed/launcher/host_check.h"
 
 namespace triptych {
@@ -57,15 +60,40 @@ std::string address_of_interface(const std::string& interface) {
                     known);
 }
 
-/// Nothing is sent: connecting a datagram socket only asks the routing table.
-std::string address_towards(const Host& host) {
+struct Resolved {
+  int error = 0;
+  std::shared_ptr<addrinfo> list;
+};
+
+Resolved resolve(const std::string& name) {
   addrinfo hints{};
   hints.ai_family = AF_INET;
   hints.ai_socktype = SOCK_DGRAM;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.name.c_str(), "9", &hints, &found);
-  if (error != 0) throw ConfigError(host.where + ": " + host.name + " does not resolve: " + gai_strerror(error));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
+  const int error = getaddrinfo(name.c_str(), "9", &hints, &found);
+  return {error, error == 0 ? std::shared_ptr<addrinfo>(found, freeaddrinfo) : nullptr};
+}
+
+/// A name service that is silent is asked by a thread of its own, which is left behind.
+std::shared_ptr<addrinfo> resolve_within(const Host& host, std::chrono::milliseconds limit) {
+  std::packaged_task<Resolved()> task([name = host.name] { return resolve(name); });
+  auto answer = task.get_future();
+  std::thread(std::move(task)).detach();
+  if (answer.wait_for(limit) != std::future_status::ready) {
+    throw ConfigError(host.where + ": " + host.name + ": the name is not resolved (within " +
+                      number_text(std::chrono::duration<double>(limit).count()) +
+                      " s); check the name service of this machine");
+  }
+  const auto found = answer.get();
+  if (found.error != 0) {
+    throw ConfigError(host.where + ": " + host.name + " does not resolve: " + gai_strerror(found.error));
+  }
+  return found.list;
+}
+
+/// Nothing is sent: connecting a datagram socket only asks the routing table.
+std::string address_towards(const Host& host, std::chrono::milliseconds limit) {
+  const auto found = resolve_within(host, limit);
   const FileHandle socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in own{};
   socklen_t length = sizeof own;
@@ -79,13 +107,13 @@ std::string address_towards(const Host& host) {
 
 }  // namespace
 
-std::string own_address(const std::vector<Host>& hosts, const std::string& interface) {
+std::string own_address(const std::vector<Host>& hosts, const std::string& interface, std::chrono::milliseconds limit) {
   const Host* other = nullptr;
   for (const auto& host : hosts) {
     if (other == nullptr && !is_this_machine(host.name)) other = &host;
   }
   if (other == nullptr) return "127.0.0.1";
-  return interface.empty() ? address_towards(*other) : address_of_interface(interface);
+  return interface.empty() ? address_towards(*other, limit) : address_of_interface(interface);
 }
 
 }  // namespace triptych

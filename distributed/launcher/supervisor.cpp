@@ -7,10 +7,15 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "core/base/errors.h"
+#include "core/base/log.h"
 #include "core/base/strings.h"
 
 namespace triptych {
@@ -31,11 +36,16 @@ std::string signal_name(int number) {
   return name == nullptr ? "signal " + std::to_string(number) : std::string("SIG") + name;
 }
 
-sigset_t stop_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, number);
-  return set;
+bool is_ignored(int number) {
+  struct sigaction now {};
+  return ::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+/// A handler: only calls that are safe there.
+void leave_before_a_start(int number) {
+  constexpr std::string_view kText = "launch: asked to stop before a start; ending\n";
+  [[maybe_unused]] const auto ignored = ::write(2, kText.data(), kText.size());
+  ::_exit(128 + number);
 }
 
 GoodputLedger told_before(const fs::path& journal) {
@@ -50,8 +60,12 @@ FileHandle lock_launch(const fs::path& run_dir) {
   FileHandle file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) throw storage_error("cannot open", path, errno);
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    throw ConfigError("launch: " + run_dir.string() + " is run by another launcher (" + read_file(path, 1 << 10) +
-                      "); stop that one, or give this run another name: --set run.name=...");
+    if (errno == EWOULDBLOCK) {
+      throw ConfigError("launch: " + run_dir.string() + " is run by another launcher (" + read_file(path, 1 << 10) +
+                        "); stop that one, or give this run another name: --set run.name=...");
+    }
+    log_warning("launch: this file system cannot lock " + path.string() + " (" + std::strerror(errno) +
+                "): make sure that no second launcher uses this run");
   }
   char host[256] = "";
   ::gethostname(host, sizeof host - 1);
@@ -101,7 +115,8 @@ std::optional<std::int64_t> newest_step(const fs::path& run_dir) {
   std::optional<std::int64_t> newest;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", error)) {
-    const auto name = entry.path().filename().string();
+    auto name = entry.path().filename().string();
+    if (name.ends_with(".old")) name.resize(name.size() - 4);  // the next start brings it back
     const std::string digits = name.starts_with("step_") ? name.substr(5) : "";
     const bool number = !digits.empty() && digits.size() < 19 &&
                         std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); });
@@ -112,9 +127,11 @@ std::optional<std::int64_t> newest_step(const fs::path& run_dir) {
   return newest;
 }
 
-void hold_stop_signals() {
-  const auto held = stop_signals();
-  ::pthread_sigmask(SIG_BLOCK, &held, nullptr);
+void leave_on_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = leave_before_a_start;
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) ::sigaction(number, &action, nullptr);
+  if (!is_ignored(SIGHUP)) ::sigaction(SIGHUP, &action, nullptr);
 }
 
 Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
@@ -132,9 +149,7 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
       signals_(io, SIGINT, SIGTERM, SIGUSR1),
       backoff_(io),
       token_(new_job_token()) {
-  signals_.add(SIGHUP);
-  const auto held = stop_signals();
-  ::pthread_sigmask(SIG_UNBLOCK, &held, nullptr);
+  if (!is_ignored(SIGHUP)) signals_.add(SIGHUP);
   if (plan_.monitor) {
     monitor_ = std::make_unique<Monitor>(io, *plan_.monitor, [this] {
       std::optional<Rates> rates;
@@ -148,14 +163,16 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
 int Supervisor::run() {
   note(LaunchEvent{plan_.run, plan_.config, plan_.mode, plan_.version});
   listen();
-  io_.poll();  // what was held back
+  io_.poll();  // a stop that came since the checks
   if (stop_signal_ == 0) start();
   io_.run();
   return code_;
 }
 
+/// Line by line: stacks have several.
 void Supervisor::say(const std::string& text) {
-  output_.say(Stream::kErr, "launch: " + text);
+  std::istringstream lines("launch: " + text);
+  for (std::string line; std::getline(lines, line);) output_.say(Stream::kErr, line);
 }
 
 void Supervisor::note(const JournalEvent& event) {
@@ -233,7 +250,7 @@ AttemptEvents Supervisor::events() {
     note(JoinedEvent{number_, attempt_->ranks(), seconds});
   };
   events.step = [this](const auto& view) { on_step(view); };
-  events.event = [this](const auto& event) { on_event(event); };
+  events.event = [this](int rank, const auto& event) { on_event(rank, event); };
   events.finding = [this](const auto& finding, const auto& view) { on_finding(finding, view); };
   events.end = [this](const auto& end) { on_end(end); };
   return events;
@@ -249,11 +266,12 @@ void Supervisor::on_step(const ProgressBoard::View& view) {
   note(StepEvent{number_, view.step, view.total, view.step_s});
 }
 
-void Supervisor::on_event(const ControlEvent& event) {
+void Supervisor::on_event(int rank, const ControlEvent& event) {
   if (event.kind == ControlEvent::Kind::kCheckpoint) {
     note(CheckpointEvent{event.step, event.seconds, event.stall_s});
     view_.checkpoint(event.step, event.seconds);
   } else {
+    if (event.kind == ControlEvent::Kind::kNote) note(NoteEvent{rank, event.text});
     view_.event(event.text);
   }
 }

@@ -56,14 +56,14 @@ std::vector<std::string> command_of(const LaunchPlan& plan, const std::vector<Ho
 /// Of the newest checkpoint that looks complete in the run directory; nothing if there is none.
 std::optional<std::int64_t> newest_step(const std::filesystem::path& run_dir);
 
-/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 wait until a Supervisor takes them: a stop that is asked for while hosts are
-/// checked is no reason to die without a word.
-void hold_stop_signals();
+/// Until a Supervisor takes them, SIGINT, SIGTERM, SIGHUP and SIGUSR1 end this process at once, with a word and 128 +
+/// the signal: nothing is there to be saved. A SIGHUP that is ignored (nohup) stays ignored, then and later.
+void leave_on_stop_signals();
 
 class Supervisor {
  public:
-  /// Takes RUN/launch.lock until it dies, opens journal and live view, takes SIGINT, SIGTERM, SIGHUP and SIGUSR1 and
-  /// unblocks them. Throws StorageError; ConfigError where another launcher has the run.
+  /// Takes RUN/launch.lock until it dies, opens journal and live view, takes SIGINT, SIGTERM, SIGUSR1 and SIGHUP,
+  /// the last unless it is ignored. Throws StorageError; ConfigError where another launcher has the run.
   Supervisor(boost::asio::io_context& io, LaunchPlan plan);
   /// Runs the job to its end; the exit code.
   int run();
@@ -75,7 +75,7 @@ class Supervisor {
   void start();
   AttemptEvents events();
   void on_step(const ProgressBoard::View& view);
-  void on_event(const ControlEvent& event);
+  void on_event(int rank, const ControlEvent& event);
   void on_finding(const Finding& finding, const ProgressBoard::View& view);
   void on_end(const AttemptEnd& end);
   bool can_run_without(const std::set<std::string>& hosts) const;

@@ -18,6 +18,14 @@ std::string times(double factor) {
   return number_text(std::round(factor * 10) / 10);
 }
 
+/// While some rank opens or saves, the others meet it in a collective every second: those move even where a file system
+/// is dead.
+bool is_progress(const ProgressBoard::View& before, const ProgressBoard::View& now) {
+  if (now.step != before.step || now.phase != before.phase || now.beats != before.beats) return true;
+  const bool meets = now.phase == Phase::kStart || now.phase == Phase::kSave;
+  return !meets && (now.collective != before.collective || now.in_collective != before.in_collective);
+}
+
 }  // namespace
 
 const char* finding_name(Finding::Kind kind) {
@@ -114,15 +122,13 @@ void Watch::report(int number, const ProgressBoard::View& view, Clock::time_poin
   if (!over_ && !rank.pause_told && now_ - rank.reported >= silence_limit_s() / 2) tell_pause(number);
   rank.pause_told = false;
   rank.reported = now_;
-  const auto& old = rank.view;
-  if (view.step != old.step || view.phase != old.phase || view.beats != old.beats ||
-      view.collective != old.collective || view.in_collective != old.in_collective) {
+  if (is_progress(rank.view, view)) {
     progress_ = now_;
     asked_at_ = -1;
   }
-  if (view.steps_here > old.steps_here) {
-    const auto steps = static_cast<double>(view.steps_here - old.steps_here);
-    steps_s_.push_back((view.step_total_s - old.step_total_s) / steps);
+  if (view.steps_here > rank.view.steps_here) {
+    const auto steps = static_cast<double>(view.steps_here - rank.view.steps_here);
+    steps_s_.push_back((view.step_total_s - rank.view.step_total_s) / steps);
     if (steps_s_.size() > kStepsKept) steps_s_.pop_front();
   }
   rank.view = view;
@@ -151,13 +157,7 @@ void Watch::gone(int number, const LinkEnd& how, Clock::time_point now) {
     case LinkEnd::Kind::kGoodbye:
       rank.life = Rank::Life::kEnded;
       progress_ = now_;
-      if (how.code != 0 && how.code != static_cast<int>(ExitCode::kPreempted) && !over_) {
-        Finding finding{Finding::Kind::kRankFailed, {number}};
-        finding.text = named(number) + " ended with code " + std::to_string(how.code) + " (" + place_of(number) + ")";
-        finding.fatal = true;
-        finding.code = how.code;
-        tell(std::move(finding));
-      }
+      judge_goodbye(number, how);
       return;
     case LinkEnd::Kind::kBadLine:
       rank.life = Rank::Life::kAway;
@@ -171,6 +171,26 @@ void Watch::gone(int number, const LinkEnd& how, Clock::time_point now) {
       judge_timed_out(number);
       return;
   }
+}
+
+/// Where all end for one reason, the first to say so is not to blame, and its host neither.
+void Watch::judge_goodbye(int number, const LinkEnd& how) {
+  if (how.code == 0 || how.code == static_cast<int>(ExitCode::kPreempted) || over_) return;
+  const auto with_code = " with code " + std::to_string(how.code);
+  const auto place = " (" + place_of(number) + ")";
+  Finding finding{Finding::Kind::kRankFailed, {number}};
+  finding.fatal = true;
+  finding.code = how.code;
+  if (!how.agreed) {
+    finding.text = named(number) + " ended" + with_code + place;
+  } else if (how.culprit >= 0 && how.culprit < rules_.ranks) {
+    finding.ranks = {how.culprit};
+    finding.text = "all ranks end" + with_code + " because of " + named(how.culprit) + place;
+  } else {
+    finding.ranks.clear();
+    finding.text = "all ranks end" + with_code + " for one reason" + place;
+  }
+  tell(std::move(finding));
 }
 
 void Watch::lost(int rank, const std::string& what) {

@@ -35,7 +35,7 @@ std::string ranks_text(const std::vector<int>& ranks);
 struct Finding {
   enum class Kind {
     kRankGone,    ///< its connection ended without a goodbye
-    kRankFailed,  ///< it said goodbye with `code`
+    kRankFailed,  ///< it said goodbye with `code`; without ranks: all do, and none is to blame
     kHostGone,    ///< all ranks of a host went together; may follow the kRankGone of the first
     kLinkCut,     ///< no rank of a host answers
     kHang,        ///< nothing moves; `ranks` are those the others wait for
@@ -111,6 +111,7 @@ class Watch {
   std::string place_of(int rank) const;
   std::vector<int> ranks_on(const std::string& host) const;
 
+  void judge_goodbye(int rank, const LinkEnd& how);
   void judge_closed(int rank);
   void judge_timed_out(int rank);
   void lost(int rank, const std::string& what);

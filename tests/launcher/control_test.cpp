@@ -289,7 +289,7 @@ TEST(Control, RanksJoinReportAndSayGoodbye) {
   EXPECT_TRUE(launcher.run_until([&] { return !launcher.events.empty(); }));
   EXPECT_EQ(launcher.events[0], (ControlEvent{ControlEvent::Kind::kCheckpoint, "saved step 40 in 0.3 s", 40, 0.3}));
 
-  links[3]->link->set_exit_code(75);
+  links[3]->link->set_goodbye({.code = 75, .agreed = true, .culprit = 2});
   links[3]->link->event({ControlEvent::Kind::kPreempted, "stopped", 41, 0});
   std::thread ends([&] { links[3]->link.reset(); });
   EXPECT_TRUE(launcher.run_until([&] { return launcher.gone.size() == 1; }));
@@ -297,6 +297,8 @@ TEST(Control, RanksJoinReportAndSayGoodbye) {
   EXPECT_EQ(launcher.gone[0].first, 3);
   EXPECT_EQ(launcher.gone[0].second.kind, LinkEnd::Kind::kGoodbye);
   EXPECT_EQ(launcher.gone[0].second.code, 75);
+  EXPECT_TRUE(launcher.gone[0].second.agreed);
+  EXPECT_EQ(launcher.gone[0].second.culprit, 2);
   EXPECT_EQ(launcher.events.back().kind, ControlEvent::Kind::kPreempted) << "what came before the goodbye arrived";
   EXPECT_EQ(launcher.server->joined(), 3);
   EXPECT_EQ(launcher.server->counts().bad_lines, 0);

@@ -38,6 +38,17 @@ TEST(Elastic, NumbersThatDivide) {
   EXPECT_THAT(allowed_ranks({1, 2147483647}, {2, {}}), ElementsAre(1, 2));
 }
 
+TEST(Elastic, MicroBatchesDivideTheRowsOfARank) {
+  EXPECT_THAT(allowed_ranks({1, 8}, {24, {}, 4}), ElementsAre(1, 2, 3, 6, 8));  // 4 ranks: 6 rows, 4 at a time
+  EXPECT_THAT(allowed_ranks({1, 8}, {24, {}, 0}), ElementsAre(1, 2, 3, 4, 6, 8));
+  EXPECT_THAT(allowed_ranks({1, 8}, {24, 24, 4}), ElementsAre(1, 2, 3, 4, 6, 8)) << "shards are their own size";
+  EXPECT_EQ(choose_ranks({1, 8}, {24, {}, 4}, 5), 3);
+  EXPECT_THAT(elastic_error([] {
+                choose_ranks({4, 4}, {24, {}, 4}, 8);
+              }),
+              testing::AllOf(HasSubstr("micro-batches of 4"), HasSubstr("1, 2, 3, 6, 8")));
+}
+
 TEST(Elastic, TheLargestThatHasSlots) {
   const RankDivisors divisors{12, {}};
   for (const auto& [slots, ranks] :

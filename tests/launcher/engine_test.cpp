@@ -117,7 +117,7 @@ TEST(Engine, WhatMpirunCannotTake) {
               s.bind_to = "core";
               s.cores["node2"] = 1;
             }),
-            "h:2: --bind-to core: 2 ranks on the 1 cores of node2; start fewer ranks there, or take --bind-to none");
+            "h:2: --bind core: 2 ranks on the 1 cores of node2; start fewer ranks there, or take --bind none");
 }
 
 TEST(Engine, Srun) {

@@ -39,6 +39,7 @@ std::vector<JournalEvent> one_of_each() {
           RestartEvent{1, 10, 0.5, {"node1"}, {"node2"}},
           StopAskedEvent{"SIGTERM"},
           WarningEvent{"rank 1 is slow"},
+          NoteEvent{1, "step 9: the ranks no longer hold the same state"},
           EndEvent{137, "rank 3 was killed"}};
 }
 

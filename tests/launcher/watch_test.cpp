@@ -75,9 +75,10 @@ class Job {
   void steps(int n, double step_s) {
     for (int i = 0; i < n; ++i) step(step_s, std::vector<double>(size(), step_s / 2));
   }
-  void gone(int rank, LinkEnd::Kind how, int code = 0) {
+  void gone(int rank, LinkEnd::Kind how, int code = 0) { gone(rank, LinkEnd{.kind = how, .code = code}); }
+  void gone(int rank, const LinkEnd& how) {
     silent[rank] = true;
-    watch_.gone(rank, {how, code}, now());
+    watch_.gone(rank, how, now());
     collect();
   }
   void join(int rank) {
@@ -170,6 +171,31 @@ TEST(Watch, AGoodbyeWithAnErrorIsTheCause) {
   EXPECT_EQ(job.found[0].code, 6);
   EXPECT_TRUE(job.found[0].fatal);
   EXPECT_THAT(job.found[0].text, StartsWith("rank 2 on node2 ended with code 6"));
+}
+
+TEST(Watch, WhereAllEndForOneReasonTheFirstToSaySoIsNotToBlame) {
+  Job job;
+  job.gone(2, {.kind = LinkEnd::Kind::kGoodbye, .code = 5, .agreed = true});
+  job.gone(0, {.kind = LinkEnd::Kind::kGoodbye, .code = 5, .agreed = true});
+  ASSERT_EQ(job.found.size(), 1u);
+  EXPECT_EQ(job.found[0].kind, Kind::kRankFailed);
+  EXPECT_EQ(job.found[0].code, 5);
+  EXPECT_TRUE(job.found[0].fatal);
+  EXPECT_THAT(job.found[0].ranks, IsEmpty());
+  EXPECT_EQ(job.found[0].host, "");
+  EXPECT_THAT(job.found[0].text, StartsWith("all ranks end with code 5 for one reason"));
+}
+
+TEST(Watch, ACulpritIsBlamedWhoeverEndsFirst) {
+  Job job;
+  job.gone(0, {.kind = LinkEnd::Kind::kGoodbye, .code = 5, .agreed = true, .culprit = 3});
+  ASSERT_EQ(job.found.size(), 1u);
+  EXPECT_THAT(job.found[0].ranks, ElementsAre(3));
+  EXPECT_EQ(job.found[0].host, "node2");
+  EXPECT_THAT(job.found[0].text, StartsWith("all ranks end with code 5 because of rank 3 on node2"));
+  Job odd;  // a number that no rank has
+  odd.gone(0, {.kind = LinkEnd::Kind::kGoodbye, .code = 5, .agreed = true, .culprit = 4});
+  EXPECT_THAT(odd.found[0].ranks, IsEmpty());
 }
 
 TEST(Watch, AHostIsGoneWhenItsRanksGoTogether) {
@@ -345,6 +371,30 @@ TEST(Watch, StartEvaluationAndSaveHaveALimitOfTheirOwn) {
   data.report_all();
   data.pass(20);
   EXPECT_EQ(data.found.size(), 1u);
+}
+
+/// While one rank opens or saves, the others meet it in a collective each second: a dead file system must not hide
+/// there.
+TEST(Watch, MeetingInCollectivesIsNoProgressOfAStartOrASave) {
+  const auto moved_for = [](Phase phase, double seconds, const std::function<void(ProgressBoard::View&)>& move) {
+    Job job;
+    job.steps(20, 1);
+    job.all([&](auto& view) { view.phase = phase; });
+    job.report_all();
+    job.pass(seconds, [&] { job.all(move); });
+    return job.found.size();
+  };
+  const auto meet = [](auto& view) {
+    ++view.collective;
+    view.in_collective = !view.in_collective;
+  };
+  for (const auto phase : {Phase::kStart, Phase::kSave}) {
+    EXPECT_EQ(moved_for(phase, 599, meet), 0u) << phase_name(phase);
+    EXPECT_EQ(moved_for(phase, 605, meet), 1u) << phase_name(phase);
+    EXPECT_EQ(moved_for(phase, 605, [](auto& view) { ++view.beats; }), 0u) << "control: a file that is written";
+  }
+  EXPECT_EQ(moved_for(Phase::kStep, 605, meet), 0u) << "control: steps do move by them";
+  EXPECT_EQ(moved_for(Phase::kEvaluate, 605, meet), 0u);
 }
 
 TEST(Watch, TheFirstStepHasTimeToCome) {

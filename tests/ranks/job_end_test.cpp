@@ -143,6 +143,10 @@ TEST(JobEnd, MoreRanksAnnouncedThanStarted) {
   const auto slurm = mpirun("2", "place", "cpu", {{"SLURM_NTASKS", "4"}});
   EXPECT_EQ(slurm.code, 2) << slurm.output;
   EXPECT_EQ(occurrences(slurm.output, "ERROR SLURM_NTASKS=4"), 1) << slurm.output;
+  // triptych launch starts as many as it was told to, and counts them itself.
+  const auto launched = mpirun("2", "place", "cpu", {{"SLURM_NTASKS", "4"}, {"TRIPTYCH_CONTROL", "127.0.0.1:1"}});
+  EXPECT_EQ(launched.code, 0) << launched.output;
+  EXPECT_EQ(launched.output.find("mpirun 2 cpu|"), 0u) << launched.output;
 }
 
 TEST(JobEnd, DevicesWithoutAGpuForEveryRank) {

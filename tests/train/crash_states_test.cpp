@@ -140,6 +140,42 @@ TEST(CrashStates, AStepSavedAgainIsOneOrTheOther) {
   EXPECT_EQ(replay.run(disk.ops()), Steps{2});
 }
 
+/// A file system that cannot let two names change places (NFS).
+class NoExchange : public RecordingDisk {
+  using RecordingDisk::RecordingDisk;
+  int do_exchange(const fs::path&, const fs::path&) override {
+    errno = EINVAL;
+    return -1;
+  }
+};
+
+TEST(CrashStates, WithoutAnExchangeTheOnlyStepSavedAgainIsStillThere) {
+  const TempDir folder;
+  save_step(1, folder.path(), system_disk());
+  Replay replay(folder.path());
+  NoExchange disk(folder.path());
+  save_step(1, folder.path(), disk);
+  EXPECT_EQ(replay.run(disk.ops()), Steps{1});
+  EXPECT_EQ(replay.now(), Steps{1});
+  EXPECT_FALSE(fs::exists(CheckpointStore(folder.path()).path(1).string() + ".old"));
+  EXPECT_FALSE(fs::exists(CheckpointStore(folder.path()).path(1).string() + ".tmp"));
+}
+
+TEST(CrashStates, WithoutAnExchangeAFailedRenamePutsTheOldOneBack) {
+  const TempDir folder;
+  save_step(1, folder.path(), system_disk());
+  // The renames: the exchange that is not there, aside, into place.
+  for (const int skip : {1, 2}) {
+    Replay replay(folder.path());
+    NoExchange disk(folder.path());
+    plan_faults({{.point = FaultPoint::kCheckpointRename, .action = FaultAction::kIoError, .skip = skip}});
+    EXPECT_THROW(save_step(1, folder.path(), disk), StorageError);
+    plan_faults({});
+    EXPECT_EQ(replay.run(disk.ops()), Steps{1});
+    EXPECT_EQ(CheckpointStore(folder.path()).steps(), std::vector<std::int64_t>{1}) << "without a restart, too";
+  }
+}
+
 TEST(CrashStates, OlderOnesGoOnlyWhenTheNewOneIsOnTheDisk) {
   const TempDir folder;
   save_step(1, folder.path(), system_disk());

@@ -32,7 +32,7 @@ struct Held {
 };
 
 /// What rank 0 is told when each rank has done `harm` to its state; empty if nothing. All ranks must be told the same.
-std::string told(int ranks, const std::function<void(Held&, int rank)>& harm) {
+std::string told(int ranks, const std::function<void(Held&, int rank)>& harm, int culprit = -1) {
   std::vector<std::string> texts(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](Collectives& comm) {
     Held held;
@@ -42,6 +42,7 @@ std::string told(int ranks, const std::function<void(Held&, int rank)>& harm) {
     } catch (const ReplicaError& error) {
       EXPECT_EQ(error.code(), ExitCode::kLostPeer);
       EXPECT_TRUE(error.agreed());
+      EXPECT_EQ(error.culprit(), culprit);
       texts[static_cast<std::size_t>(comm.rank())] = error.what();
     }
   });
@@ -54,9 +55,11 @@ TEST(ReplicaCheck, EqualRanksAreEqual) {
 }
 
 TEST(ReplicaCheck, TheMinorityIsNamed) {
-  const auto text = told(4, [](Held& held, int rank) {
+  const auto harm = [](Held& held, int rank) {
     if (rank == 2) flip_bit(held.weight);
-  });
+  };
+  const auto text = told(4, harm, /*culprit=*/2);
+  EXPECT_EQ(told(3, harm, /*culprit=*/2).find("cannot tell"), std::string::npos);
   EXPECT_NE(text.find("step 9: the ranks no longer hold the same state. weight: "), std::string::npos) << text;
   EXPECT_NE(text.find("rank 2 on host2 has "), std::string::npos) << text;
   EXPECT_NE(text.find("3 others have "), std::string::npos) << text;
@@ -72,9 +75,11 @@ TEST(ReplicaCheck, WithoutAMajorityAllAreNamed) {
   EXPECT_NE(two.find("moment: rank "), std::string::npos) << two;
   for (const char* each : {"rank 0 on host0 has ", "rank 1 on host1 has "})
     EXPECT_NE(two.find(each), std::string::npos);
+  EXPECT_NE(two.find("two ranks cannot tell which of them is wrong"), std::string::npos) << two;
   const auto four = told(4, [](Held& held, int rank) { held.steps += rank / 2; });
   EXPECT_NE(four.find("steps: rank "), std::string::npos) << four;
   EXPECT_NE(four.find("rank 3 on host3"), std::string::npos) << four;
+  EXPECT_NE(four.find("no majority tells which of them are wrong"), std::string::npos) << four;
 }
 
 TEST(ReplicaCheck, EveryKindOfItemCounts) {
