@@ -2,15 +2,16 @@
 #include "apps/bench_interactions.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "apps/bench_phrase_game.h"
 #include "apps/captioned_picture.h"
 #include "apps/explained_model.h"
 #include "core/base/clock.h"
@@ -29,30 +30,29 @@ constexpr double kDefaultSeconds = 25;
 constexpr double kTrialShare = 0.6;  ///< of the time goes to the samplers, the rest to the reference
 constexpr std::int64_t kDefaultPictures = 4, kDefaultReference = 500;
 constexpr std::int64_t kRegions = 3;                    ///< of a picture, its most confident ones
-constexpr std::int64_t kRepeats = 3;                    ///< estimates that an instability compares
+constexpr std::int64_t kFewestRepeats = 3;              ///< estimates that an instability compares, or more
+constexpr std::int64_t kMostRepeats = 20;               ///< beyond, the choice of pictures says more than the draws
 constexpr std::array<std::int64_t, 2> kSizes = {2, 8};  ///< coalitions of an estimate
 constexpr std::int64_t kReferencePart = 10;             ///< coalitions of a part; the parts tell a reference's error
 constexpr double kStable = 0.06;                        ///< instability that the paper asks for
-constexpr std::int64_t kPaperSamples = 500;
 constexpr std::int64_t kGateDraws = 1000;
 
-/// A way to sample: crossed is antithetic with the careful expectation over words.
+/// A way to sample: naive is equation 7 itself, which values each cell of a region alone at each coalition, the others
+/// value as many as in training; crossed is antithetic with the careful expectation over words.
 struct Estimator {
   const char* name;
   const char* sampler;
-  bool careful_words;
+  bool all_members, careful_words;
 };
-constexpr std::array<Estimator, 4> kEstimators = {{{"naive", "naive", false},
-                                                   {"stratified", "stratified", false},
-                                                   {"antithetic", "antithetic", false},
-                                                   {"crossed", "antithetic", true}}};
+constexpr std::array<Estimator, 4> kEstimators = {{{"naive", "naive", true, false},
+                                                   {"stratified", "stratified", false, false},
+                                                   {"antithetic", "antithetic", false, false},
+                                                   {"crossed", "antithetic", false, true}}};
 
-/// What an estimator gave at one number of coalitions.
+/// What an estimator gave at one number of coalitions on one picture.
 struct Trials {
-  std::vector<at::Tensor> estimates_un;      ///< of each picture, [repeats, regions]
+  std::vector<at::Tensor> means_M;           ///< one a repeat, of the picture's regions
   std::int64_t forwards = 0, estimates = 0;  ///< image forwards of so many estimates of one region
-  double forwards_a_region() const { return static_cast<double>(forwards) / static_cast<double>(estimates); }
-  at::Tensor all() const { return at::cat(estimates_un, 1).to(at::kDouble); }
 };
 
 /// A picture under measurement, and its reference: one estimate a part.
@@ -62,22 +62,27 @@ struct Subject {
   std::vector<at::Tensor> parts_M = {};
 };
 
+/// What bounds the sampler in training.
+struct GateOfTraining {
+  std::int64_t regions = 1;  ///< of a micro-batch
+  std::int64_t targets = 1;  ///< of which so many are sampled at most
+};
+
 class InteractionBench {
  public:
   InteractionBench(std::uint64_t seed, std::vector<Subject> subjects) : seed_(seed), subjects_(std::move(subjects)) {}
   /// Both stop between pictures when `seconds` have passed since `begin`; every number has what it needs before.
   void try_samplers(Clock::time_point begin, double seconds);
   void refer(std::int64_t coalitions, Clock::time_point begin, double seconds);
-  void play_phrases();
 
-  std::int64_t tried_pictures() const { return static_cast<std::int64_t>(trials_[0][0].estimates_un.size()); }
+  std::int64_t tried_pictures() const { return static_cast<std::int64_t>(trials_[0][0].size()); }
+  std::int64_t repeats() const { return static_cast<std::int64_t>(trials_[0][0].front().means_M.size()); }
   std::int64_t reference_coalitions() const {
     return kReferencePart * static_cast<std::int64_t>(subjects_.front().parts_M.size());
   }
   Json sampler_rows() const;
   Json stable_rows() const;
-  Json network_row() const;
-  Json phrase_row() const;
+  Json network_row(const GateOfTraining& training) const;
 
  private:
   at::Generator draws(const Subject& subject, std::uint64_t what, std::int64_t repeat) const {
@@ -86,45 +91,56 @@ class InteractionBench {
                    {static_cast<std::uint64_t>(subject.record), what, static_cast<std::uint64_t>(repeat)}),
         at::kCPU);
   }
-  void try_samplers_on(const Subject& subject);
-  void play_phrases_of(const Subject& subject);
+  void try_samplers_on(std::size_t picture, std::int64_t repeat);
+  double forwards_if_stable(std::size_t estimator, std::span<const std::size_t> pictures) const;
 
   std::uint64_t seed_;
   std::vector<Subject> subjects_;
-  std::array<std::array<Trials, kSizes.size()>, kEstimators.size()> trials_;
-  std::vector<at::Tensor> exact_, sampled_;  ///< of the phrase game, a picture each: [pairs], [repeats, pairs]
-  double exact_s_ = 0, sampled_s_ = 0;       ///< of one picture each, summed
-  std::int64_t most_phrases_ = 0;
+  std::array<std::array<std::vector<Trials>, kSizes.size()>, kEstimators.size()> trials_;  ///< by picture
 };
 
 void InteractionBench::try_samplers(Clock::time_point begin, double seconds) {
+  const double used = seconds_since(begin), for_pictures = used + (seconds - used) / 2;
   double longest = 0;
-  for (const auto& subject : subjects_) {
+  const auto timed = [&](const auto& work) {
     const double start = seconds_since(begin);
-    if (tried_pictures() > 0 && start + longest > seconds) return;
-    show_progress("samplers, picture " + std::to_string(tried_pictures() + 1) + " of " +
-                  std::to_string(subjects_.size()));
-    try_samplers_on(subject);
+    work();
     longest = std::max(longest, seconds_since(begin) - start);
+  };
+  for (std::size_t picture = 0; picture < subjects_.size(); ++picture) {
+    if (picture > 0 && seconds_since(begin) + longest > for_pictures) break;
+    show_progress("samplers, picture " + std::to_string(picture + 1) + " of " + std::to_string(subjects_.size()));
+    for (auto& sizes : trials_)
+      for (auto& trials : sizes) trials.emplace_back();
+    timed([&] {
+      for (std::int64_t repeat = 0; repeat < kFewestRepeats; ++repeat) try_samplers_on(picture, repeat);
+    });
+  }
+  longest = longest * static_cast<double>(tried_pictures()) / static_cast<double>(kFewestRepeats);  // a repeat of all
+  for (std::int64_t repeat = kFewestRepeats; repeat < kMostRepeats; ++repeat) {
+    if (seconds_since(begin) + longest > seconds) return;
+    show_progress("samplers, repeat " + std::to_string(repeat + 1));
+    timed([&] {
+      for (std::size_t picture = 0; picture < trials_[0][0].size(); ++picture) try_samplers_on(picture, repeat);
+    });
   }
 }
 
-void InteractionBench::try_samplers_on(const Subject& subject) {
+/// Every estimator and size once.
+void InteractionBench::try_samplers_on(std::size_t picture, std::int64_t repeat) {
+  const Subject& subject = subjects_[picture];
   for (std::size_t e = 0; e < kEstimators.size(); ++e) {
     for (std::size_t k = 0; k < kSizes.size(); ++k) {
       auto how = careful_sampling(subject.games, kSizes[k]);
       how.sampler = kEstimators[e].sampler;
       how.regions = kRegions;
+      if (kEstimators[e].all_members) how.members = 0;
       if (!kEstimators[e].careful_words) how.text_samples = 1;  // equation 7 draws cells and words together
-      auto& trials = trials_[e][k];
-      std::vector<at::Tensor> means;
-      for (std::int64_t repeat = 0; repeat < kRepeats; ++repeat) {
-        const auto samples = subject.games.sample(how, draws(subject, 10 * e + k, repeat));
-        means.push_back(samples.each_rK.to(at::kDouble).mean(1));
-        trials.forwards += samples.image_forwards;
-        trials.estimates += samples.each_rK.size(0);
-      }
-      trials.estimates_un.push_back(at::stack(means));
+      const auto samples = subject.games.sample(how, draws(subject, 10 * e + k, repeat));
+      auto& trials = trials_[e][k][picture];
+      trials.means_M.push_back(samples.each_rK.to(at::kDouble).mean(1));
+      trials.forwards += samples.image_forwards;
+      trials.estimates += samples.each_rK.size(0);
     }
   }
 }
@@ -143,7 +159,7 @@ void InteractionBench::refer(std::int64_t coalitions, Clock::time_point begin, d
   }
 }
 
-/// Of the regions of the first pictures.
+/// Of the regions of all pictures.
 at::Tensor reference_mean(std::span<const Subject> subjects) {
   std::vector<at::Tensor> means;
   for (const auto& subject : subjects) means.push_back(at::stack(subject.parts_M).mean(0));
@@ -169,32 +185,79 @@ double mean_difference(const at::Tensor& estimates_un) {
   return apart.mean().item<double>() * u / (u - 1);
 }
 
+/// Estimates of all regions of some pictures, [repeats, regions].
+at::Tensor estimates_of(std::span<const Trials> trials, std::span<const std::size_t> pictures) {
+  std::vector<at::Tensor> estimates_un;
+  for (const auto picture : pictures) estimates_un.push_back(at::stack(trials[picture].means_M));
+  return at::cat(estimates_un, 1);
+}
+
+double forwards_a_region(std::span<const Trials> trials, std::span<const std::size_t> pictures) {
+  std::int64_t forwards = 0, estimates = 0;
+  for (const auto picture : pictures) {
+    forwards += trials[picture].forwards;
+    estimates += trials[picture].estimates;
+  }
+  return static_cast<double>(forwards) / static_cast<double>(estimates);
+}
+
+std::vector<std::size_t> all_but(std::size_t pictures, std::size_t left_out) {
+  std::vector<std::size_t> others;
+  for (std::size_t picture = 0; picture < pictures; ++picture)
+    if (picture != left_out) others.push_back(picture);
+  return others;
+}
+
+/// The standard error of a number of all pictures, by leaving out one at a time (jackknife); null of one picture.
+template <class OfPictures>
+Json standard_error(std::size_t pictures, const OfPictures& of_pictures) {
+  if (pictures < 2) return nullptr;
+  std::vector<double> values;
+  for (std::size_t left_out = 0; left_out < pictures; ++left_out)
+    values.push_back(of_pictures(all_but(pictures, left_out)));
+  const at::Tensor value_n = at::tensor(values, at::kDouble);
+  const auto n = static_cast<double>(pictures);
+  return std::sqrt((value_n - value_n.mean()).square().sum().item<double>() * (n - 1) / n);
+}
+
 Json InteractionBench::sampler_rows() const {
   Json rows = Json::array();
+  const auto pictures = all_but(trials_[0][0].size(), trials_[0][0].size());
   for (std::size_t e = 0; e < kEstimators.size(); ++e) {
     for (std::size_t k = 0; k < kSizes.size(); ++k) {
       rows.push_back({{"sampler", kEstimators[e].name},
                       {"coalitions", kSizes[k]},
-                      {"forwards_a_region", trials_[e][k].forwards_a_region()},
-                      {"instability", instability(trials_[e][k].all())}});
+                      {"forwards_a_region", forwards_a_region(trials_[e][k], pictures)},
+                      {"instability", instability(estimates_of(trials_[e][k], pictures))}});
     }
   }
   return rows;
 }
 
 /// From the largest estimates. One mean over one mean: a region whose interaction is near 0 must not decide.
+double InteractionBench::forwards_if_stable(std::size_t estimator, std::span<const std::size_t> pictures) const {
+  const auto& trials = trials_[estimator].back();
+  std::vector<at::Tensor> references;
+  for (const auto picture : pictures) references.push_back(at::stack(subjects_[picture].parts_M).mean(0));
+  const double size = at::cat(references).abs().mean().item<double>();
+  const double excess = mean_difference(estimates_of(trials, pictures)) / size / kStable;
+  return forwards_a_region(trials, pictures) * excess * excess;
+}
+
 Json InteractionBench::stable_rows() const {
   Json rows = Json::array();
-  const at::Tensor mean_n = reference_mean({subjects_.data(), static_cast<std::size_t>(tried_pictures())});
-  double naive = 0;
+  const auto count = trials_[0][0].size();
   for (std::size_t e = 0; e < kEstimators.size(); ++e) {
-    const auto& trials = trials_[e].back();
-    const double size = mean_n.abs().mean().item<double>();
-    const double excess = mean_difference(trials.all()) / size / kStable;
-    const double forwards = trials.forwards_a_region() * excess * excess;
-    if (e == 0) naive = forwards;
-    rows.push_back(
-        {{"sampler", kEstimators[e].name}, {"forwards_a_region", forwards}, {"share_of_naive", forwards / naive}});
+    const auto forwards = [&](const std::vector<std::size_t>& pictures) { return forwards_if_stable(e, pictures); };
+    const auto share = [&](const std::vector<std::size_t>& pictures) {
+      return forwards_if_stable(e, pictures) / forwards_if_stable(0, pictures);
+    };
+    const auto all = all_but(count, count);
+    rows.push_back({{"sampler", kEstimators[e].name},
+                    {"forwards_a_region", forwards(all)},
+                    {"standard_error", standard_error(count, forwards)},
+                    {"share_of_naive", share(all)},
+                    {"share_error", standard_error(count, share)}});
   }
   return rows;
 }
@@ -218,7 +281,18 @@ double gated_share(const at::Tensor& sigma_n, const at::Generator& draws) {
   return static_cast<double>(gated.size(0)) / static_cast<double>(kGateDraws * n);
 }
 
-Json InteractionBench::network_row() const {
+/// The same under the bound on a micro-batch, of which each region has one of the uncertainties measured.
+double sampled_share(const at::Tensor& sigma_n, const GateOfTraining& training, const at::Generator& draws) {
+  std::int64_t sampled = 0;
+  for (std::int64_t batch = 0; batch < kGateDraws; ++batch) {
+    const at::Tensor place = at::empty({training.regions}, at::kLong).random_(0, sigma_n.size(0), draws);
+    const at::Tensor uniform = at::empty({training.regions}, at::kFloat).uniform_(0, 1, draws);
+    sampled += gated_targets(sigma_n.index_select(0, place), uniform, {}, training.targets).size(0);
+  }
+  return static_cast<double>(sampled) / static_cast<double>(kGateDraws * training.regions);
+}
+
+Json InteractionBench::network_row(const GateOfTraining& training) const {
   if (!subjects_.front().games.guess_M.defined()) return "none";
   std::vector<at::Tensor> guesses, sigmas;
   for (const auto& subject : subjects_) {
@@ -234,72 +308,17 @@ Json InteractionBench::network_row() const {
           {"error_of_reference", (reference_error(subjects_).mean() / truth.abs().mean()).item<double>()},
           {"correlation", correlation(guess, truth)},
           {"mean_uncertainty", sigma.to(at::kDouble).mean().item<double>()},
-          {"gated", gated_share(sigma, draws(subjects_.front(), 200, 0))}};
+          {"gated", gated_share(sigma, draws(subjects_.front(), 200, 0))},
+          {"sampled", sampled_share(sigma, training, draws(subjects_.front(), 201, 0))},
+          {"regions_a_micro_batch", training.regions},
+          {"sampled_at_most", training.targets}};
 }
 
-// ---- Regions and phrases ----
-
-/// Seconds of one call, by as many as take a twentieth of a second.
-template <class Call>
-double seconds_of(const Call& call) {
-  call();
-  const auto begin = Clock::now();
-  std::int64_t calls = 0;
-  do {
-    call();
-    ++calls;
-  } while (seconds_since(begin) < 0.05);
-  return seconds_since(begin) / static_cast<double>(calls);
-}
-
-/// One thread while it lives.
-class OneThread {
- public:
-  OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
-  ~OneThread() { at::set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
-void InteractionBench::play_phrases() {
-  const OneThread one;
-  for (const auto& subject : subjects_) {
-    if (subject.games.cosine_MP.size(1) >= 2) play_phrases_of(subject);
-  }
-}
-
-void InteractionBench::play_phrases_of(const Subject& subject) {
-  const auto& games = subject.games;
-  const auto m = games.cosine_MP.size(0), p = games.cosine_MP.size(1);
-  exact_.push_back(exact_interactions(games).flatten());
-  exact_s_ += seconds_of([&] { exact_interactions(games); });
-  std::vector<at::Tensor> estimates;
-  const auto begin = Clock::now();
-  for (std::int64_t repeat = 0; repeat < kRepeats; ++repeat) {
-    at::Tensor uniform = at::empty({m, p, kPaperSamples, m + p - 1}, at::kDouble);
-    uniform.uniform_(0, 1, draws(subject, 300, repeat));
-    estimates.push_back(sampled_semantic_interactions(games.cosine_MP, uniform, games.phrase_game).mean(2).flatten());
-  }
-  sampled_s_ += seconds_since(begin) / static_cast<double>(kRepeats);
-  sampled_.push_back(at::stack(estimates));
-  most_phrases_ = std::max(most_phrases_, p);
-}
-
-Json InteractionBench::phrase_row() const {
-  if (exact_.empty()) return "no caption with two phrases";
-  const auto captions = static_cast<double>(exact_.size());
-  const at::Tensor truth = at::cat(exact_), sampled = at::cat(sampled_, 1);
-  return {{"captions", exact_.size()},
-          {"regions", subjects_.front().games.cosine_MP.size(0)},
-          {"most_phrases", most_phrases_},
-          {"exact_ms", 1e3 * exact_s_ / captions},
-          {"sampled_ms", 1e3 * sampled_s_ / captions},
-          {"samples", kPaperSamples},
-          {"sampled_instability", instability(sampled)},
-          {"sampled_error", relative_error(sampled, truth.expand_as(sampled))}};
+/// Of the run that made the checkpoint.
+GateOfTraining gate_of(const TrainConfig& trained, std::int64_t ranks) {
+  const auto& loupe = std::get<LoupeConfig>(trained.objective);  // the one objective with games
+  const auto rows = trained.train.micro_batch > 0 ? trained.train.micro_batch : trained.train.global_batch / ranks;
+  return {rows * loupe.regions.count, loupe.tokens.targets};
 }
 
 /// Pictures spread over the corpus, as many as `wanted` and can be used.
@@ -336,8 +355,12 @@ Json bench_interactions(const TrainConfig& measured, const BenchArguments& argum
   });
   const auto members = subjects.front().games.sampling.members;
 
-  InteractionBench bench(static_cast<std::uint64_t>(loaded.trained.run.seed), std::move(subjects));
-  bench.play_phrases();
+  const auto seed = static_cast<std::uint64_t>(loaded.trained.run.seed);
+  std::vector<PlayedPair> pairs;
+  for (const auto& subject : subjects) pairs.push_back({subject.record, &subject.games});
+  const Json phrase_games = bench_phrase_games(seed, pairs);
+  const Json phrase_game_10_6 = bench_phrase_game_10_6(seed, subjects.front().games.phrase_game);
+  InteractionBench bench(seed, std::move(subjects));
   const double used = seconds_since(begin);
   bench.try_samplers(begin, used + kTrialShare * (seconds - used));
   bench.refer(arguments.coalitions > 0 ? arguments.coalitions : kDefaultReference, begin, seconds);
@@ -351,10 +374,12 @@ Json bench_interactions(const TrainConfig& measured, const BenchArguments& argum
           {"single_cells", members},  // valued a coalition; 0: all
           {"seconds", seconds_since(begin)},
           {"pictures_of_samplers", bench.tried_pictures()},
+          {"repeats", bench.repeats()},
           {"samplers", bench.sampler_rows()},
           {"for_instability_0.06", bench.stable_rows()},
-          {"network", bench.network_row()},
-          {"phrase_game", bench.phrase_row()}};
+          {"network", bench.network_row(gate_of(loaded.trained, loaded.checkpoint.manifest.ranks))},
+          {"phrase_game", phrase_games},
+          {"phrase_game_10_6", phrase_game_10_6}};
 }
 
 }  // namespace triptych

@@ -9,18 +9,18 @@
 
 namespace triptych {
 
-/// Three parts, on pictures spread over the first corpus with captions of `measured`:
+/// Parts, on pictures spread over the first corpus with captions of `measured`:
 ///   samplers     image forwards a region and instability (losses/shapley.h) of repeated estimates at some numbers of
-///                coalitions; then the forwards at which estimates would differ by .06 of the mean |reference|, were
-///                errors to fall as the root of their number, and the share of what the naive sampler needs
+///                coalitions, naive being equation 7 itself; then the forwards at which estimates would differ by .06
+///                of the mean |reference|, were errors to fall as the root of their number, and the share of what the
+///                naive sampler needs, each with its standard error by leaving out a picture at a time
 ///   network      mean |guess - reference| / mean |reference| and their correlation, beside the errors of one constant
 ///                and of the reference itself; the mean uncertainty beside how often the gate of training asks the
-///                sampler
-///   phrase_game  time of the exact interactions of one picture and caption on one core; instability and error of the
-///                paper's sampler with 500 coalitions
-/// Ends about when arguments.seconds (0: 25) have passed: then the samplers see fewer pictures, one at least, and the
-/// reference has fewer coalitions, 20 at least; the result says how many. Throws ConfigError, CheckpointError;
-/// DataBudgetError when no picture can be used.
+///                sampler, and how often it is asked under the bound on a micro-batch of that run
+///   phrase_game  bench_phrase_game.h: of these pictures, and of drawn games of 10 regions and 6 phrases
+/// Ends about when arguments.seconds (0: 25) have passed: then the samplers see fewer pictures, one at least, fewer
+/// repeats, 3 at least of 20, and the reference has fewer coalitions, 20 at least; the result says how many. Throws
+/// ConfigError, CheckpointError; DataBudgetError when no picture can be used.
 nlohmann::ordered_json bench_interactions(const TrainConfig& measured, const BenchArguments& arguments, Launch& launch);
 
 }  // namespace triptych

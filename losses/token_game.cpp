@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -154,6 +155,16 @@ RegionSamples sample_regions(const MaskedEmbedding& image, const at::Tensor& kee
         use.weight * value_mK.const_data_ptr<double>()[use.mask * K + use.coalition];
   }
   return {each, masks.size()};
+}
+
+at::Tensor half_spread(const at::Tensor& each_rK, CoalitionSampler sampler) {
+  const bool pairs = sampler == CoalitionSampler::kAntithetic;  // k and k + K / 2, as draw_coalitions() lays them
+  const at::Tensor each_ru = pairs ? each_rK.unflatten(1, {2, each_rK.size(1) / 2}).mean(1) : each_rK;
+  const std::int64_t units = each_ru.size(1), half = units / 2;
+  if (half == 0) return at::zeros({each_rK.size(0)}, each_rK.options());
+  const auto mean_from = [&](std::int64_t first) { return each_ru.slice(1, first, 2 * half, 2).mean(1); };
+  const double scale = std::sqrt(static_cast<double>(half) / static_cast<double>(units));
+  return (mean_from(0) - mean_from(1)).abs() * scale;
 }
 
 }  // namespace triptych

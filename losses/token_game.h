@@ -57,4 +57,10 @@ RegionSamples sample_regions(const MaskedEmbedding& image, const at::Tensor& kee
                              const at::Tensor& region_rc, std::int64_t members, std::int64_t rows,
                              const RegionDraws& draws_of);
 
+/// By how much two estimates of a region, of K coalitions each, may be expected to differ: sqrt(h / K) |I_1 - I_2| of
+/// the estimates from two halves of h coalitions, since errors fall as the root of their number. (Those of stratified
+/// and antithetic coalitions fall faster, and there it is too large.) Halves take turns, so that both see all sizes; of
+/// antithetic coalitions pairs stay together. 0 where there are not two of them. each_rK: of sample_regions() -> [r].
+at::Tensor half_spread(const at::Tensor& each_rK, CoalitionSampler sampler);
+
 }  // namespace triptych

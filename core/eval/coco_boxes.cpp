@@ -183,7 +183,6 @@ CocoBoxes read_coco_boxes(const std::string& path) {
   const auto document = read_document(path);
   CocoBoxes boxes{path, {}, {}};
   std::set<std::string> names, files;
-  std::vector<std::string> captions;  // by picture
   Places categories, pictures;
   for_each_entry(path, document, "categories", [&](const CocoEntry& entry, std::size_t place) {
     add_id(entry, place, categories);
@@ -193,16 +192,16 @@ CocoBoxes read_coco_boxes(const std::string& path) {
   });
   for_each_entry(path, document, "images", [&](const CocoEntry& entry, std::size_t place) {
     add_id(entry, place, pictures);
-    boxes.pictures.push_back({entry.text("file_name"), {entry.side("width"), entry.side("height")}, {}});
+    boxes.pictures.push_back(
+        {entry.text("file_name"), {entry.side("width"), entry.side("height")}, read_caption(entry), {}});
     if (!files.insert(boxes.pictures.back().file_name).second)
       entry.fail("file_name '" + printable(boxes.pictures.back().file_name) + "' is that of another picture");
-    captions.push_back(read_caption(entry));
   });
   for_each_entry(path, document, "annotations", [&](const CocoEntry& entry, std::size_t) {
     const auto place = look_up(entry, "image_id", pictures, "images");
     auto& picture = boxes.pictures[place];
     picture.objects.push_back({read_box(entry, picture.size), look_up(entry, "category_id", categories, "categories"),
-                               read_crowd(entry), read_phrase(entry, captions[place])});
+                               read_crowd(entry), read_phrase(entry, picture.caption)});
   });
   return boxes;
 }

@@ -18,7 +18,8 @@ struct CocoObject {
 
 struct CocoPicture {
   std::string file_name;
-  Size size;  ///< pixels
+  Size size;            ///< pixels
+  std::string caption;  ///< empty where the file has none
   std::vector<CocoObject> objects;
 };
 

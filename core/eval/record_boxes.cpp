@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "core/base/errors.h"
+#include "core/base/strings.h"
 #include "core/eval/box_metrics.h"
 #include "data/formats/printable.h"
+#include "data/formats/record_text.h"
 #include "data/image/decode.h"
 
 namespace triptych {
@@ -64,7 +67,7 @@ RecordBoxes::RecordBoxes(const std::string& path, const Corpus& corpus, const De
       decode_(decode),
       picture_of_(match_records(corpus, file_, "eval " + evaluator + ": ")) {
   try {
-    check_sizes(corpus);
+    check_records(corpus);
   } catch (const DataError& error) {
     throw ConfigError("eval " + evaluator + ": " + error.what());
   }
@@ -83,19 +86,33 @@ void RecordBoxes::check_size(std::int64_t record, Size decoded) const {
                   "; boxes must be those of the corpus's own pictures (data.decode.exif says whether they are turned)");
 }
 
-void RecordBoxes::check_sizes(const Corpus& corpus) const {
+void RecordBoxes::check_caption(std::int64_t record, const std::vector<std::string>& captions) const {
+  const auto& entry = picture(record);
+  if (captions.empty() || is_empty_caption(entry.caption)) return;  // nothing to compare
+  if (std::find(captions.begin(), captions.end(), clean_caption(entry.caption)) != captions.end()) return;
+  throw DataError(file_.path + ": the caption of '" + printable(entry.file_name) + "' is '" + printable(entry.caption) +
+                  "' there, but the record has '" + printable(join(captions, "', '")) +
+                  "'; boxes must be those of the corpus's own pictures: name the file that was written with this "
+                  "corpus");
+}
+
+void RecordBoxes::check_records(const Corpus& corpus) const {
   constexpr std::int64_t kLooked = 100;
   const std::int64_t looked = std::min(kLooked, corpus.size());
   for (std::int64_t i = 0; i < looked; ++i) {
     const std::int64_t record = i * corpus.size() / looked;
     Size size;
+    std::vector<std::string> captions;
     try {
-      const auto image = decode_image(corpus.read(record).image, decode_);
+      auto read = corpus.read(record);
+      const auto image = decode_image(read.image, decode_);
       size = {image.width, image.height};
+      captions = std::move(read.captions);
     } catch (const DataError&) {
       continue;  // the walk counts what cannot be used
     }
     check_size(record, size);
+    check_caption(record, captions);
   }
 }
 

@@ -25,8 +25,9 @@ struct SeenObjects {
 class RecordBoxes {
  public:
   /// A record's picture is the one whose file name, with or without its ending, is the record's key. Throws ConfigError
-  /// when the file is wrong (read_coco_boxes), a record has no entry or two have the same, or one of a hundred pictures
-  /// spread over the corpus has another size than its entry; `evaluator` is who asks.
+  /// when the file is wrong (read_coco_boxes), a record has no entry or two have the same, or one of a hundred records
+  /// spread over the corpus has a picture of another size or another caption than its entry: two corpora that one
+  /// program wrote may share their keys. `evaluator` is who asks.
   RecordBoxes(const std::string& path, const Corpus& corpus, const DecodeConfig& decode, const std::string& evaluator);
 
   const std::vector<std::string>& class_names() const { return file_.categories; }
@@ -43,7 +44,8 @@ class RecordBoxes {
 
  private:
   void check_size(std::int64_t record, Size decoded) const;
-  void check_sizes(const Corpus& corpus) const;
+  void check_caption(std::int64_t record, const std::vector<std::string>& captions) const;
+  void check_records(const Corpus& corpus) const;
 
   CocoBoxes file_;
   DecodeConfig decode_;

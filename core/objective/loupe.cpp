@@ -18,8 +18,6 @@ namespace triptych {
 namespace {
 
 constexpr double kLeastTemperature = 0.01, kMostTemperature = 0.5;
-/// Of the labels' mean and deviation: about a hundred steps.
-constexpr double kMomentsDecay = 0.99;
 
 /// Throws ConfigError where a game of all regions and phrases is too large to be solved exactly.
 void check_phrase_game(const LoupeConfig& config) {
@@ -107,8 +105,8 @@ LoupeObjective::LoupeObjective(const LoupeConfig& config, const ModelConfig& mod
       context_(context),
       needs_(loupe_needs(loupe_model(model, config, facts), config)),
       model_(model, shape_of(config, model), context.initializer()),
-      token_level_{RunningMoments(kMomentsDecay, context.device)},
-      phrase_level_{RunningMoments(kMomentsDecay, context.device)} {
+      token_level_{RunningMoments(config.unsil.moments_decay, context.device)},
+      phrase_level_{RunningMoments(config.unsil.moments_decay, context.device)} {
   context.start(model_, model);
 }
 
@@ -193,6 +191,7 @@ LossReport LoupeObjective::accumulate(std::span<const Batch> micro_batches, Step
   std::vector<Encoded> states;
   std::vector<at::Tensor> images, texts;
   for (auto* level : {&token_level_, &phrase_level_}) level->pending = at::Tensor();  // of a step that was skipped
+  sampled_sums_3_ = at::zeros({3}, at::TensorOptions(context_.device).dtype(at::kDouble));
   for (const auto& batch : micro_batches) {
     const auto timed = scope.part("towers");
     rows.push_back(rows_of(batch));
@@ -215,6 +214,8 @@ LossReport LoupeObjective::accumulate(std::span<const Batch> micro_batches, Step
     }
     sum.total = at::Tensor();
     if (model_.regions() != nullptr) add_fine(rows[i], states[i], 1 / static_cast<double>(count), scope, sum);
+    const bool last = i + 1 == count;
+    if (last && has_tokens()) note_sampled(scope, sum);  // a collective: before gradients are reduced
     const std::int64_t n = rows[i].tokens.size(0);
     std::vector<at::Tensor> roots, gradients;
     const auto add = [&](const at::Tensor& root, const at::Tensor& gradient) {
@@ -228,7 +229,6 @@ LossReport LoupeObjective::accumulate(std::span<const Batch> micro_batches, Step
     }
     add(states[i].image_nd, image_bd.grad().narrow(0, first, n));
     add(states[i].text_nd, text_bd.grad().narrow(0, first, n));
-    const bool last = i + 1 == count;
     if (last && temperature_gradient.defined()) add(model_.temperature(), temperature_gradient);
     const auto timed = scope.part("backward");
     scope.backward(roots, gradients, last ? Last::kYes : Last::kNo);
@@ -268,6 +268,7 @@ std::vector<std::string> LoupeObjective::clipped_apart() const {
 
 void LoupeObjective::visit_state(StateVisitor& visitor) {
   model_.visit_state(visitor);
+  if (config_.unsil.labels == "raw") return;
   if (model_.token_network() != nullptr) token_level_.moments.visit_state(visitor, "unsil.tokens.moments");
   if (model_.phrase_network() != nullptr) phrase_level_.moments.visit_state(visitor, "unsil.phrases.moments");
 }

@@ -57,7 +57,7 @@ class LoupeObjective : public Objective {
     at::Tensor inside_nmk;     ///< bool: cells inside
     at::Tensor embedding_nmd;  ///< unit rows
   };
-  /// What a network's labels look like, and what this step adds.
+  /// What a network's labels look like, and what this step adds. Raw labels never add: a mean of 0, a deviation of 1.
   struct Level {
     RunningMoments moments;
     at::Tensor pending = {};
@@ -65,6 +65,7 @@ class LoupeObjective : public Objective {
 
   bool has_tokens() const { return config_.tokens.weight > 0; }
   bool has_phrases() const { return config_.phrases.weight > 0; }
+  bool past_warmup(const StepScope& scope) const { return scope.clock().step >= config_.unsil.warmup; }
   Rows rows_of(const Batch& batch) const;
   Encoded encoded(const Rows& rows, StepScope& scope);
   at::Tensor cell_embeddings(const at::Tensor& states) const;
@@ -86,6 +87,8 @@ class LoupeObjective : public Objective {
   /// Interactions of all pairs, fp64 [n, M, P] on the CPU.
   at::Tensor phrase_interactions(const at::Tensor& alike_nmp, const at::Tensor& count_n, std::int64_t first_position,
                                  StepScope& scope) const;
+  /// Instability of the step's labels and error of the network, over the sampled regions of all ranks. Collective.
+  void note_sampled(StepScope& scope, LossSum& sum);
   UnsilInputs region_inputs(const Rows& rows, const Encoded& states, const Chosen& chosen,
                             const at::Tensor& targets_t) const;
   UnsilInputs pair_inputs(const at::Tensor& region_nmd, const at::Tensor& phrase_npd, const at::Tensor& valid_np,
@@ -100,6 +103,9 @@ class LoupeObjective : public Objective {
   BatchSpec needs_;
   LoupeModel model_;
   Level token_level_, phrase_level_;
+  /// Over the regions that were sampled in this step, summed: how far two estimates would differ, how far the network
+  /// was off, and how large the interaction is, each without its sign.
+  at::Tensor sampled_sums_3_;
 };
 
 }  // namespace triptych

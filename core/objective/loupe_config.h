@@ -59,13 +59,18 @@ struct LoupeTokens {
           "most regions of a micro-batch that the sampler values; the others are the network's, "
           "or have no label (paper: all)",
           at_least(1));
-    field("most_enumerated", c.most_enumerated,
-          "captions with at most so many coalitions of words have them all encoded, once for all regions", at_least(1));
-    field("text_samples", c.text_samples, "for longer captions: coalitions of words drawn at each coalition of cells",
+    field(
+        "most_enumerated", c.most_enumerated,
+        "captions with at most so many coalitions of words have them all encoded, once for all regions. Paper: silent "
+        "on words, equation 7 draws all players together",
+        at_least(1));
+    field("text_samples", c.text_samples,
+          "for longer captions: coalitions of words drawn at each coalition of cells (paper: silent; equation 7 is 1)",
           at_least(1));
     field("label", c.label, "interactions of a picture's regions to targets in [0, 1] (paper: normalised, silent how)",
           one_of({"min_max", "sigmoid", "softmax"}));
-    field("compute", c.compute, "matrix products of the masked forwards: as the run's precision, or bf16",
+    field("compute", c.compute,
+          "matrix products of the masked forwards: as the run's precision, or bf16 (paper: silent)",
           one_of({"run", "bf16"}));
   }
 };
@@ -73,12 +78,17 @@ struct LoupeTokens {
 /// Semantic-level alignment: which region is meant by which phrase (equations 9 to 11).
 struct LoupePhrases {
   double weight = 1, temperature = 0.1;
-  std::int64_t most = 6, samples = 500, targets = 256;
+  std::int64_t most = 6, fewest = 2, samples = 500, targets = 256;
   std::string convention = "fixed", value = "exact", directions = "both", label = "positive_min_max";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("weight", c.weight, "of the loss L_FSA (paper: 1); 0: the level is left out", at_least(0));
     field("most", c.most, "phrases of a caption that play, the first ones (paper: silent)", between(2, 16));
+    field(
+        "fewest", c.fewest,
+        "captions with fewer phrases are left out of this level: of one phrase alone the softmax over phrases is 1 for "
+        "every region (paper: silent)",
+        between(1, 16));
     field("temperature", c.temperature,
           "divides similarities of regions and phrases before their softmax (paper: none)", positive());
     field("convention", c.convention,
@@ -102,7 +112,8 @@ struct LoupePhrases {
 struct LoupeUnsil {
   std::string type = "attention", level = "tokens";
   std::int64_t heads = 8, warmup = 200;
-  double weight = 1, beta1 = 1, beta2 = 1, floor = 1e-3;
+  double weight = 1, beta1 = 1, beta2 = 1, floor = 1e-3, moments_decay = 0.99;
+  std::string labels = "standardised";
   template <class Self, class Visit>
   static void fields(Self& c, Visit&& field) {
     field("type", c.type, "as published: conv, attention (the paper's choice), transformer; none: sampler alone",
@@ -114,11 +125,18 @@ struct LoupeUnsil {
     field("heads", c.heads, "attention heads of transformer; divides model.embed_dim (paper: silent)", at_least(1));
     field("warmup", c.warmup, "steps in which the sampler alone gives labels (paper: \"first iterations\")",
           at_least(0));
-    field("weight", c.weight, "of its loss", positive());
+    field("weight", c.weight, "of its loss (paper: silent; its equation 2 leaves the network out)", positive());
     field("beta1", c.beta1, "equation 12: the squared error is divided by beta1 x uncertainty (paper: not given)",
           positive());
     field("beta2", c.beta2, "equation 12: weight of the uncertainty (paper: not given)", positive());
     field("floor", c.floor, "least uncertainty that divides (paper: unbounded)", between(1e-6, 0.5));
+    field("labels", c.labels,
+          "what it regresses: interactions less their running mean over their running deviation (standardised), or as "
+          "they are (raw). Paper: silent",
+          one_of({"standardised", "raw"}));
+    field("moments_decay", c.moments_decay,
+          "what a step leaves of that mean and deviation; 0.99: about a hundred steps count (paper: silent)",
+          between(0, 0.9999));
   }
 };
 
@@ -143,44 +161,15 @@ struct LoupeConfig {
           "what a picture's one row is: the image tower's own (mean: a swin's mean of cells, a vit's class token), or "
           "a learnt attention over cells (attention). Paper: a [CLS] that Swin does not have",
           one_of({"mean", "attention"}));
-    field("mean", c.mean, "over regions, phrases and sampled targets: of all ranks (global), or of each (rank)",
+    field("mean", c.mean,
+          "over regions, phrases and sampled targets: of all ranks (global), or of each (rank). Paper: silent",
           one_of({"global", "rank"}));
     field("regions", c.regions, "the region head");
     field("tokens", c.tokens, "token-level alignment");
     field("phrases", c.phrases, "semantic-level alignment");
     field("unsil", c.unsil, "the network that stands in for the sampler");
   }
-  void validate() const {
-    refuse_idle_keys();
-    if (tokens.sampler == "antithetic" && tokens.coalitions % 2 != 0)
-      throw FieldError("tokens.coalitions", "antithetic coalitions come in pairs, got " +
-                                                std::to_string(tokens.coalitions) + "; take an even number");
-    if (tokens.weight == 0 && unsil.type != "none" && !(unsil.level == "both" && phrases.weight > 0))
-      throw FieldError("unsil.type", "has nothing to learn where tokens.weight is 0; use unsil: {type: none}");
-    if (unsil.level == "both" && unsil.type != "none" && phrases.weight == 0)
-      throw FieldError("unsil.level", "both needs phrases.weight above 0; use level: tokens");
-    if (tokens.weight > 0 && unsil.type == "none" && tokens.targets < regions.count)
-      throw FieldError("tokens.targets", std::to_string(tokens.targets) + " is less than regions.count " +
-                                             std::to_string(regions.count) +
-                                             ": a picture's regions get labels together");
-    if (tokens.targets < regions.count && tokens.weight > 0 && unsil.warmup > 0)
-      throw FieldError("tokens.targets", std::to_string(tokens.targets) + " is less than regions.count " +
-                                             std::to_string(regions.count) +
-                                             ": during unsil.warmup a picture's regions get labels together");
-  }
-
- private:
-  /// Keys that another key puts out of use must stand at their defaults.
-  void refuse_idle_keys() const {
-    const auto idle = [](bool changed, const char* key, const char* where) {
-      if (changed) throw FieldError(key, std::string("means nothing ") + where + "; remove it");
-    };
-    const LoupePhrases none;
-    idle(phrases.value == "exact" && phrases.samples != none.samples, "phrases.samples", "with value: exact");
-    const bool pairs = unsil.type != "none" && unsil.level == "both";
-    idle(!pairs && phrases.targets != none.targets, "phrases.targets", "unless unsil.level is both");
-    idle(unsil.type != "transformer" && unsil.heads != LoupeUnsil{}.heads, "unsil.heads", "unless type is transformer");
-  }
+  void validate() const;
 };
 
 }  // namespace triptych

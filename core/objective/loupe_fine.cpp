@@ -15,8 +15,6 @@
 namespace triptych {
 namespace {
 
-constexpr std::int64_t kFewestPhrases = 2;
-
 MeanOver mean_over(const LoupeConfig& config) {
   return config.mean == "rank" ? MeanOver::kRank : MeanOver::kGlobal;
 }
@@ -109,6 +107,7 @@ at::Tensor LoupeObjective::sampled_regions(const Rows& rows, const Encoded& stat
     };
     const auto sampled = sample_interactions(model_, config_, game, draws, members, forward);
     values.push_back(sampled.each_rK.mean(1));
+    sampled_sums_3_.select(0, 0).add_(sampled.spread_r.sum().to(at::kDouble));
     forwards += sampled.image_forwards;
   }
   sum.note("token_forwards", at::scalar_tensor(static_cast<double>(forwards) * share));
@@ -123,6 +122,7 @@ void LoupeObjective::teach(const Unsil& network, const char* name, const UnsilIn
       out.value_t, out.sigma_t, wanted,
       {.beta1 = config_.unsil.beta1, .beta2 = config_.unsil.beta2, .floor = config_.unsil.floor});
   sum.add(name, global_mean(loss.sum, loss.count, scope.comm(), mean_over(config_)), config_.unsil.weight, share);
+  if (config_.unsil.labels == "raw") return;
   at::Tensor sums = RunningMoments::sums(raw_t);
   scope.comm().all_reduce_sum(sums);
   level.pending = level.pending.defined() ? level.pending + sums : sums;
@@ -132,7 +132,7 @@ void LoupeObjective::add_tokens(const Rows& rows, const Encoded& states, const C
                                 StepScope& scope, LossSum& sum) {
   const std::int64_t n = rows.tokens.size(0), m = config_.regions.count;
   const Unsil* network = model_.token_network();
-  const bool trusted = network != nullptr && scope.clock().step >= config_.unsil.warmup;
+  const bool trusted = network != nullptr && past_warmup(scope);
   const at::Tensor uniform_nm = row_draws(scope, Purpose::kGate, rows.batch.first_position, n, m);
   const auto wide = chosen.boxes.confidence_logit_nk.options().requires_grad(false);
   at::Tensor value_nm = at::zeros({n, m}, wide), targets;
@@ -152,7 +152,10 @@ void LoupeObjective::add_tokens(const Rows& rows, const Encoded& states, const C
       targets = targets_of_rows(uniform_nm, config_.tokens.targets);
     }
     const at::Tensor raw = sampled_regions(rows, states, chosen, targets, scope, sum, share).to(wide.dtype());
-    value_nm.view({-1}).index_copy_(0, targets.to(context_.device), raw);
+    const at::Tensor places = targets.to(context_.device);
+    const at::Tensor off = (value_nm.view({-1}).index_select(0, places) - raw).abs().sum();
+    sampled_sums_3_.narrow(0, 1, 2).add_(at::stack({off, raw.abs().sum()}).to(at::kDouble));
+    value_nm.view({-1}).index_copy_(0, places, raw);
   }
   const auto timed = scope.part("fine losses");
   const at::Tensor on_device = targets.to(context_.device);
@@ -166,6 +169,15 @@ void LoupeObjective::add_tokens(const Rows& rows, const Encoded& states, const C
   if (network == nullptr) return;
   teach(*network, "unsil_tokens", region_inputs(rows, states, chosen, on_device),
         value_nm.flatten().index_select(0, on_device), token_level_, share, scope, sum);
+}
+
+void LoupeObjective::note_sampled(StepScope& scope, LossSum& sum) {
+  scope.comm().all_reduce_sum(sampled_sums_3_);
+  const at::Tensor size = sampled_sums_3_.select(0, 2);
+  // One sum over another, as a region whose interaction is near 0 must not decide; 0 where nothing was sampled.
+  const auto ratio = [&](std::int64_t of) { return at::where(size > 0, sampled_sums_3_.select(0, of) / size, 0.0); };
+  sum.note("token_instability", ratio(0));
+  if (model_.token_network() != nullptr && past_warmup(scope)) sum.note("unsil_error", ratio(1));
 }
 
 at::Tensor LoupeObjective::phrase_interactions(const at::Tensor& alike_nmp, const at::Tensor& count_n,
@@ -196,7 +208,7 @@ void LoupeObjective::add_phrases(const Rows& rows, const Encoded& states, const 
   }
   const at::Tensor& region_nmd = chosen.embedding_nmd;
   const at::Tensor alike_nmp = at::bmm(region_nmd, phrase_npd.transpose(1, 2)) / config_.phrases.temperature;
-  const at::Tensor plays_n = count_n >= kFewestPhrases;  // with one phrase each region means it, whatever it shows
+  const at::Tensor plays_n = count_n >= config_.phrases.fewest;
   const std::int64_t n = alike_nmp.size(0), m = alike_nmp.size(1), p = alike_nmp.size(2);
   const at::Tensor valid_np = at::arange(p, count_n.options()) < (count_n * plays_n).unsqueeze(1);
 
@@ -214,8 +226,7 @@ void LoupeObjective::add_phrases(const Rows& rows, const Encoded& states, const 
               .narrow(2, 0, p)
               .contiguous();
       at::Tensor sigma = at::ones({n, m, p}, at::kFloat);
-      const bool trusted = scope.clock().step >= config_.unsil.warmup;
-      if (trusted) {
+      if (past_warmup(scope)) {
         const at::Tensor all = may_teach.flatten().nonzero().squeeze(1);
         const UnsilOutput guess = network->forward(
             pair_inputs(region_nmd, phrase_npd, valid_np.to(context_.device), all.to(context_.device)));

@@ -46,12 +46,14 @@ SampledInteractions sample_interactions(const LoupeModel& model, const LoupeConf
     return unit_rows(model.text().project(states.select(1, 0)), type);
   };
   const LoupeTokens& form = config.tokens;
-  const auto coalitions = draw_coalitions(sampler_of(form.sampler), form.coalitions, game.region_rk.size(1), draws);
+  const auto sampler = sampler_of(form.sampler);
+  const auto coalitions = draw_coalitions(sampler, form.coalitions, game.region_rk.size(1), draws);
   const at::Tensor text_Kd = expected_embeddings(text, word_places.size(0), coalitions.share_K, form.most_enumerated,
                                                  form.text_samples, draws);
   const auto samples =
       sample_regions(image, coalitions.keep_Kn, text_Kd, game.region_rk, form.members, kMaskRows, member_draws);
-  return {samples.each_rK.to(device, type), samples.image_forwards};
+  const at::Tensor each_rK = samples.each_rK.to(device, type);
+  return {each_rK, half_spread(each_rK, sampler), samples.image_forwards};
 }
 
 }  // namespace triptych

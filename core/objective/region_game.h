@@ -22,6 +22,7 @@ at::Tensor is_word(const at::Tensor& tokens, std::int64_t start_word, std::int64
 
 struct SampledInteractions {
   at::Tensor each_rK;               ///< one estimate a region and coalition, fp32; their mean over K estimates
+  at::Tensor spread_r;              ///< of each region (half_spread in losses/token_game.h), fp32
   std::int64_t image_forwards = 0;  ///< pictures with absent cells that were encoded
 };
 

@@ -17,6 +17,8 @@ nlohmann::json without_times(nlohmann::json result) {
   result.erase("seconds");
   result["phrase_game"].erase("exact_ms");
   result["phrase_game"].erase("sampled_ms");
+  result["phrase_game_10_6"].erase("exact_us_a_pair");
+  result["phrase_game_10_6"].erase("sampled_us_a_pair");
   return result;
 }
 
@@ -30,15 +32,24 @@ TEST(BenchInteractions, JudgesSamplersNetworkAndPhraseGame) {
   EXPECT_EQ(result["pictures"], 3);
   EXPECT_EQ(result["pictures_of_samplers"], 3);
   EXPECT_EQ(result["unusable"], 0);
+  EXPECT_EQ(result["repeats"], 20) << "there was time for all";
   ASSERT_EQ(result["samplers"].size(), 8U);
   for (const auto& row : result["samplers"]) {
     const double coalitions = row["coalitions"], forwards = row["forwards_a_region"];
     EXPECT_GT(forwards, coalitions);
-    EXPECT_LE(forwards, 4 * coalitions) << "with and without the region, and two of its cells alone";
+    if (row["sampler"] == "naive")
+      EXPECT_GT(forwards, 4 * coalitions) << "each of 9 cells or so alone";
+    else
+      EXPECT_LE(forwards, 4 * coalitions) << "with and without the region, and two of its cells alone";
     EXPECT_GT(row["instability"], 0);
   }
   ASSERT_EQ(result["for_instability_0.06"].size(), 4U);
   EXPECT_EQ(result["for_instability_0.06"][0]["share_of_naive"], 1);
+  EXPECT_EQ(result["for_instability_0.06"][0]["share_error"], 0);
+  for (const auto& row : result["for_instability_0.06"]) {
+    EXPECT_GT(row["standard_error"], 0);
+    EXPECT_GT(row["forwards_a_region"], 0);
+  }
 
   const auto network = result["network"];
   EXPECT_EQ(network["reference_coalitions"], 100);
@@ -48,6 +59,11 @@ TEST(BenchInteractions, JudgesSamplersNetworkAndPhraseGame) {
   const double sigma = network["mean_uncertainty"], gates = 1000 * 9;
   EXPECT_NEAR(network["gated"], sigma, 4 * std::sqrt(sigma * (1 - sigma) / gates));
   EXPECT_GT(sigma, 16 / gates) << "else half of it would be near, too";
+  EXPECT_EQ(network["regions_a_micro_batch"], 30) << "3 of each of 10 pictures";
+  EXPECT_EQ(network["sampled_at_most"], 6);
+  EXPECT_LE(network["sampled"], 6.0 / 30);
+  EXPECT_LE(network["sampled"], network["gated"].get<double>() + 0.05);
+  EXPECT_GT(network["sampled"], 0);
 
   const auto phrases = result["phrase_game"];
   EXPECT_EQ(phrases["captions"], 3);
@@ -55,6 +71,14 @@ TEST(BenchInteractions, JudgesSamplersNetworkAndPhraseGame) {
   EXPECT_LT(phrases["exact_ms"], phrases["sampled_ms"]);
   EXPECT_GT(phrases["sampled_error"], 1e-6) << "a sampler errs";
   EXPECT_LT(phrases["sampled_error"], 0.5);
+  const auto drawn = result["phrase_game_10_6"];
+  EXPECT_EQ(drawn["regions"], 10);
+  EXPECT_EQ(drawn["phrases"], 6);
+  EXPECT_GT(drawn["exact_us_a_pair"], 0);
+  EXPECT_LT(drawn["exact_us_a_pair"], drawn["sampled_us_a_pair"]);
+  EXPECT_EQ(drawn["exact_instability"], 0);
+  EXPECT_GT(drawn["sampled_instability"], 1e-4);
+  EXPECT_LT(drawn["sampled_instability"], 0.2);
   EXPECT_EQ(without_times(result), without_times(run_json(command)));
 }
 
@@ -65,6 +89,8 @@ TEST(BenchInteractions, StopsInTimeAndNeedsNoNetwork) {
   const auto result = run_json(command + " --seconds 0.001 --pictures 20");
   EXPECT_EQ(result["pictures"], 20);
   EXPECT_EQ(result["pictures_of_samplers"], 1);
+  EXPECT_EQ(result["repeats"], 3);
+  EXPECT_TRUE(result["for_instability_0.06"][1]["standard_error"].is_null()) << "one picture has no spread";
   EXPECT_EQ(result["network"], "none");
 }
 

@@ -12,11 +12,13 @@
 
 namespace triptych {
 
-/// ToyCorpus with a size of each picture; every record has a caption.
+/// ToyCorpus with a size of each picture; its records have no captions, or `captions`.
 class SizedCorpus : public ToyCorpus {
  public:
-  explicit SizedCorpus(std::vector<Size> sizes, std::set<std::int64_t> broken = {})
-      : ToyCorpus(std::vector<std::vector<std::string>>(sizes.size(), {"a caption"}), std::move(broken)),
+  explicit SizedCorpus(std::vector<Size> sizes, std::set<std::int64_t> broken = {},
+                       std::vector<std::vector<std::string>> captions = {})
+      : ToyCorpus(captions.empty() ? std::vector<std::vector<std::string>>(sizes.size()) : std::move(captions),
+                  std::move(broken)),
         sizes_(std::move(sizes)) {}
   Record read(std::int64_t index) const override {
     auto record = ToyCorpus::read(index);

@@ -142,6 +142,33 @@ TEST(RecordBoxes, RefuseACorpusThatIsNotTheFiles) {
   EXPECT_THROW(boxes_of(file, sizes).seen(1, {9, 12}, 8), DataError);
 }
 
+/// What two runs of one generator write: the same keys and sizes, other scenes.
+TEST(RecordBoxes, RefuseTheBoxesOfOtherScenes) {
+  const TempDir dir;
+  const std::vector<Size> sizes = {{8, 8}, {8, 8}};
+  auto file = boxes_file(sizes, {"thing"});
+  file["images"][0]["caption"] = "a red car beside a tree";
+  file["images"][1]["caption"] = "a dog \n";  // read as captions are, without blanks at its ends
+  const auto refusal = [&](const std::vector<std::vector<std::string>>& captions) -> std::string {
+    try {
+      RecordBoxes(write_boxes(dir, file), SizedCorpus(sizes, {}, captions), {}, "test");
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  };
+  EXPECT_EQ(refusal({{"a red car beside a tree"}, {"a dog"}}), "nothing was refused");
+  EXPECT_EQ(refusal({{"two cats", "a red car beside a tree"}, {"a dog"}}), "nothing was refused") << "one of several";
+  EXPECT_EQ(refusal({{}, {"a dog"}}), "nothing was refused") << "a record without captions";
+  EXPECT_THAT(refusal({{"a blue car beside a tree"}, {"a dog"}}),
+              AllOf(HasSubstr("eval test"), HasSubstr("boxes.coco.json"),
+                    HasSubstr("caption of '0.jpg' is 'a red car beside a tree'"),
+                    HasSubstr("the record has 'a blue car beside a tree'")));
+  EXPECT_THAT(refusal({{"a red car beside a tree"}, {"a cat"}}), HasSubstr("'1.jpg'"));
+  file["images"][1].erase("caption");
+  EXPECT_EQ(refusal({{"a red car beside a tree"}, {"a cat"}}), "nothing was refused") << "a file without captions";
+}
+
 /// Two records with one key, as two shards may have.
 class TwiceCorpus : public SizedCorpus {
  public:

@@ -364,5 +364,27 @@ TEST(TokenGame, RefusesWhatDoesNotFit) {
   EXPECT_THROW(draw_coalitions(CoalitionSampler::kNaive, 0, 5, draws), c10::Error);
 }
 
+TEST(HalfSpread, ComparesHalvesThatTakeTurns) {
+  const at::Tensor each = at::tensor({1.0, 10.0, 3.0, 2.0, 5.0, 6.0}, at::kDouble).unsqueeze(0);  // 6 coalitions
+  const auto of = [](const at::Tensor& each_rK, CoalitionSampler sampler) {
+    return half_spread(each_rK, sampler)[0].item<double>();
+  };
+  for (const auto sampler : {CoalitionSampler::kNaive, CoalitionSampler::kStratified})
+    EXPECT_NEAR(of(each, sampler), std::abs(9.0 / 3 - 18.0 / 3) / std::sqrt(2.0), 1e-12);  // 1, 3, 5 and 10, 2, 6
+  // Pairs 1 with 2, 10 with 5, 3 with 6: means 1.5, 7.5, 4.5, of which two are compared.
+  EXPECT_NEAR(of(each, CoalitionSampler::kAntithetic), 6 * std::sqrt(1.0 / 3), 1e-12);
+  EXPECT_EQ(of(each.slice(1, 0, 1), CoalitionSampler::kNaive), 0) << "one coalition has no halves";
+  EXPECT_EQ(of(each.slice(1, 0, 2), CoalitionSampler::kAntithetic), 0) << "nor has one pair";
+}
+
+/// Its mean is that of the difference of two estimates.
+TEST(HalfSpread, IsTheDifferenceOfTwoEstimates) {
+  constexpr std::int64_t kEstimates = 20000, kCoalitions = 8;
+  const at::Tensor one = draw({91}, {kEstimates, kCoalitions}) + 0.4,
+                   other = draw({92}, {kEstimates, kCoalitions}) + 0.4;
+  const double apart = (one.mean(1) - other.mean(1)).abs().mean().item<double>();
+  EXPECT_NEAR(half_spread(one, CoalitionSampler::kNaive).mean().item<double>(), apart, 0.02 * apart);
+}
+
 }  // namespace
 }  // namespace triptych

@@ -21,10 +21,17 @@ constexpr std::int64_t kGameRuns = 150;
 /// What happens to a word that is absent. kZero is LOUPE's rule here; the others are mistakes.
 enum class Absent { kZero, kUnseen, kWithEnd };
 
+/// The tower's tokens of each cell of the 2 x 2 grid: a swin's cell is 2 x 2 of its 4 x 4 patches, a vit's its one
+/// patch, behind the class token.
+using TokensOfCells = std::vector<std::vector<std::int64_t>>;
+const TokensOfCells kSwinCells = {{0, 1, 4, 5}, {2, 3, 6, 7}, {8, 9, 12, 13}, {10, 11, 14, 15}};
+const TokensOfCells kVitCells = {{1}, {2}, {3}, {4}};
+
 /// A picture, a caption of three words, and the value of each coalition of theirs.
 class PlainGame {
  public:
-  explicit PlainGame(const LoupeModel& model, std::int64_t padding = 0) : model_(model) {
+  explicit PlainGame(const LoupeModel& model, std::int64_t padding = 0, const TokensOfCells& cells = kSwinCells)
+      : model_(model), cells_(cells) {
     const c10::NoGradGuard no_grad;
     tokens_ = at::cat({at::tensor({2, 7, 19, 31, 3}, at::kLong), at::zeros({padding}, at::kLong)}).unsqueeze(0);
     const Batch batch = loupe_batch(1, 8);
@@ -50,12 +57,12 @@ class PlainGame {
   }
 
  private:
-  /// A cell of the 2 x 2 grid is 2 x 2 of the 4 x 4 patches.
-  at::Tensor picture(const at::Tensor& cells) const {
+  at::Tensor picture(const at::Tensor& keep) const {
     at::Tensor present = embedded_.clone();
-    for (std::int64_t y = 0; y < 4; ++y)
-      for (std::int64_t x = 0; x < 4; ++x)
-        if (!cells[y / 2 * 2 + x / 2].item<bool>()) present[0][y * 4 + x].fill_(0);
+    for (std::int64_t cell = 0; cell < kGameCells; ++cell) {
+      if (keep[cell].item<bool>()) continue;
+      for (const auto token : cells_[static_cast<std::size_t>(cell)]) present[0][token].fill_(0);
+    }
     const auto states = model_.visual().encoded(present, {});
     return unit(model_.visual().project(states.feature_nd))[0];
   }
@@ -71,6 +78,7 @@ class PlainGame {
   }
 
   const LoupeModel& model_;
+  TokensOfCells cells_;
   at::Tensor tokens_, embedded_;
 };
 
@@ -87,8 +95,7 @@ LoupeConfig game_config(const std::string& sampler, std::int64_t members, std::i
   return config;
 }
 
-std::unique_ptr<LoupeModel> game_model() {
-  const auto model = tiny_loupe_model(8);
+std::unique_ptr<LoupeModel> game_model(const ModelConfig& model = tiny_loupe_model(8)) {
   LoupeObjective objective(tiny_loupe(), model, tiny_facts(), in_fp64());
   disturb_loupe(objective);
   return loupe_copy(tiny_loupe(), loupe_state(objective), model, kGameCells);
@@ -142,6 +149,20 @@ TEST(RegionGame, AnotherRuleForAbsentWordsIsNoticed) {
   EXPECT_LT(game_z(runs, plain.exact(game_regions(), Absent::kZero)), 4);
   EXPECT_GT(game_z(runs, plain.exact(game_regions(), Absent::kUnseen)), 8);
   EXPECT_GT(game_z(runs, plain.exact(game_regions(), Absent::kWithEnd)), 8);
+}
+
+/// The class token is no player: absent cells of a vit are those behind it.
+TEST(RegionGame, CellsOfAVitLieBehindItsClassToken) {
+  auto vit = tiny_loupe_model(8);
+  vit.image = VitConfig{.image_size = 8, .patch_size = 4, .width = 12, .depth = 2, .heads = 3};
+  const auto model = game_model(vit);
+  const PlainGame plain(*model, 0, kVitCells);
+  for (const char* sampler : {"naive", "antithetic"}) {
+    const at::Tensor runs = game_runs(*model, game_config(sampler, 0, 8), plain.game(game_regions()), 55);
+    EXPECT_LT(game_z(runs, plain.exact(game_regions(), Absent::kZero)), 4) << sampler;
+    const PlainGame shifted(*model, 0, {{0}, {1}, {2}, {3}});
+    EXPECT_GT(game_z(runs, shifted.exact(game_regions(), Absent::kZero)), 8) << sampler << ": from the class token on";
+  }
 }
 
 TEST(RegionGame, PaddingChangesNothing) {

@@ -50,15 +50,16 @@ inline LoupeConfig tiny_loupe(const std::string& unsil = "none", const std::stri
   config.phrases.temperature = 0.4;
   config.phrases.most = 4;
   if (level == "both") config.phrases.targets = 7;
+  config.start_word = 2;
+  config.end_word = 3;
   config.unsil.type = unsil;
+  if (unsil == "none") return config;
   config.unsil.level = level;
   if (unsil == "transformer") config.unsil.heads = 2;
   config.unsil.warmup = 0;
   config.unsil.weight = 0.6;
   config.unsil.beta1 = 0.8;
   config.unsil.beta2 = 1.4;
-  config.start_word = 2;
-  config.end_word = 3;
   return config;
 }
 
@@ -130,6 +131,13 @@ inline void disturb_loupe(LoupeObjective& objective) {
     }
     if (name == "region_head.output.bias") tensor.narrow(0, 0, 2).fill_(0.5);
   }
+}
+
+/// Adds to the last bias of the networks' `head`: value or sigma.
+inline void shift_head(LoupeObjective& objective, const std::string& head, double by) {
+  const c10::NoGradGuard no_grad;
+  for (auto& [name, tensor] : loupe_state(objective))
+    if (name.starts_with("unsil.") && name.find("." + head + ".2.bias") != std::string::npos) tensor.add_(by);
 }
 
 inline StepScope loupe_scope(Collectives& comm, std::int64_t step = kLoupeStep, GradientSync* sync = nullptr) {

@@ -98,7 +98,9 @@ TEST(LoupeRun, LogsItsTerms) {
       EXPECT_GE(term(name), 0) << name;
     EXPECT_GT(term("contrast"), 0);
     EXPECT_GT(term("tsa"), 0);
-    EXPECT_EQ(line.contains("loss/unsil_sigma"), line.at("step").get<std::int64_t>() > 2);  // warm-up: 2 steps
+    for (const char* name : {"unsil_sigma", "unsil_error"})  // warm-up: 2 steps
+      EXPECT_EQ(line.contains(std::string("loss/") + name), line.at("step").get<std::int64_t>() > 2) << name;
+    EXPECT_GE(term("token_instability"), 0);
     most_phrases = std::max(most_phrases, term("captions_with_phrases"));
     most_sampled = std::max(most_sampled, term("sampled_regions"));
     least_sampled = std::min(least_sampled, term("sampled_regions"));
@@ -115,7 +117,10 @@ TEST(LoupeRun, HalfPrecisionAndCheckpointedActivationsTrain) {
     auto config = loupe_run(tiny, type);
     auto& loupe = loupe_of(config);
     loupe.unsil.type = type;
-    if (loupe.unsil.type == "none") loupe.phrases.targets = LoupePhrases{}.targets;
+    if (loupe.unsil.type == "none") {  // keys of a network mean nothing then
+      loupe.unsil = {.type = "none"};
+      loupe.phrases.targets = LoupePhrases{}.targets;
+    }
     loupe.tokens.compute = ranks == 1 ? "run" : "bf16";
     loupe.image_feature = ranks == 1 ? "mean" : "attention";
     config.train.precision = "bf16";
@@ -144,9 +149,10 @@ TEST(LoupeRun, FrozenTowersTrainTheRegions) {
   config.train.micro_batch = 3;
   EXPECT_EQ(TinyRun::train(config, 2), ExitCode::kDone);
   auto& loupe = loupe_of(config);
-  loupe.tokens.weight = loupe.phrases.weight = 0;  // the temperature alone
-  loupe.phrases.targets = LoupePhrases{}.targets;
-  loupe.unsil = {.type = "none", .level = "tokens"};
+  loupe.regions = {};
+  loupe.tokens = {.weight = 0};
+  loupe.phrases = {.weight = 0};  // the temperature alone
+  loupe.unsil = {.type = "none"};
   config.run.name = "temperature";
   EXPECT_EQ(TinyRun::train(config, 1), ExitCode::kDone);
 }
