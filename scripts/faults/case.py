@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 from faults import oracles, processes
 from faults.oracles import Failure
+from faults.traces import Traces
 from faults.world import Job, environment
 
 
@@ -32,6 +33,8 @@ class Trial:
         self.mark = str(self.folder)
         self.run_dir = self.folder / "run"
         self.detections, self.recoveries, self.notes, self.jobs = [], [], [], []
+        self.mpirun_was_killed = False  # or one of its daemons: nobody else knows what there was to be removed
+        self.traces = Traces(self.mark)
 
     def start(self, *options, **more):
         """`triptych launch`; see Job."""
@@ -58,6 +61,10 @@ class Trial:
 
     def check_clean(self, within=5.0):
         oracles.clean(self.mark, [self.run_dir], within * self.slack)
+        temporary = self.folder / "tmp"
+        left = self.traces.left() + [str(path) for path in sorted(temporary.glob("*"))]
+        if note := oracles.clean_outside(left, self.mpirun_was_killed):
+            self.note(note)
 
     def finish(self, job, config="plain"):
         """The job ends well, and nobody sees that anything ever happened."""
@@ -92,6 +99,7 @@ class Trial:
         processes.end_all(self.mark)
         for job in self.jobs:
             job.close()
+        self.traces.close()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 

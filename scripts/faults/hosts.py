@@ -75,8 +75,6 @@ class TwoHosts:
         for name, files in zip((self.near, self.far), self.files):
             ip("netns", "del", name, check=False)
             shutil.rmtree(files, ignore_errors=True)
-            for segment in pathlib.Path("/dev/shm").glob(f"vader_segment.{name}.*"):  # Open MPI's, of a daemon that was killed
-                segment.unlink(missing_ok=True)
         try:
             self.files[0].parent.rmdir()
         except OSError:  # others have hosts too
