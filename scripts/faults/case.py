@@ -3,6 +3,7 @@ import dataclasses
 import json
 import random
 import shutil
+import signal
 import subprocess
 import time
 from typing import Callable, Optional
@@ -70,6 +71,12 @@ class Trial:
         """The job ends well, and nobody sees that anything ever happened."""
         job.expect(0)
         self.check_bits(config)
+        self.check_clean()
+
+    def stop(self, job):
+        """Asks it to save and end."""
+        job.signal(signal.SIGTERM)
+        job.expect(75)
         self.check_clean()
 
     def resume(self, config="plain", **more):

@@ -16,7 +16,7 @@ CUT_WITHIN = 6.0
 def two_hosts(run):
     """Gives `run(trial, pair)` two hosts."""
     def on_hosts(trial):
-        with hosts.TwoHosts(trial.folder, trial.world.settings.binary) as pair:
+        with hosts.TwoHosts(trial.folder, trial.world.settings.binary, trial.world.config("plain")) as pair:
             try:
                 run(trial, pair)
             finally:

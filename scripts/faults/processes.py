@@ -92,10 +92,24 @@ def listening(pid):
     return {inode: every[inode] for inode in own & every.keys()}
 
 
+def address_space(pid):
+    """Bytes of it at most so far."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(b"VmPeak:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def memory(pid):
     """Resident bytes; 0 if it is gone."""
     fields = _read(pid, "statm").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def work(pid):
+    """Seconds that its threads have run: exact, where the ticks of /proc/PID/stat are 10 ms."""
+    tasks = (PROC / str(pid) / "task").glob("*")
+    return sum(int((_read(pid, f"task/{task.name}/schedstat").split() or [0])[0]) for task in tasks) / 1e9
 
 
 def descriptors(pid):

@@ -341,7 +341,8 @@ class CommandLine(unittest.TestCase):
         ids = [line.split()[0] for line in listed]
         self.assertEqual(len(ids), len(set(ids)))
         self.assertTrue({"A1", "A9", "B9", "D.cut", "I2"} <= set(ids))
-        self.assertEqual([line.split()[0] for line in self.ask("--list", "--only", "A9").stdout.splitlines()], ["A9", "A9.often", "A9.twice"])
+        self.assertEqual([line.split()[0] for line in self.ask("--list", "--only", "A9").stdout.splitlines()],
+                         ["A9", "A9.often", "A9.twice", "A9.ranks", "A9.data", "A9.start"])
 
     def test_an_unknown_case(self):
         answer = self.ask("--only", "Z9")
