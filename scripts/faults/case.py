@@ -63,7 +63,7 @@ class Trial:
     def check_clean(self, within=5.0):
         oracles.clean(self.mark, [self.run_dir], within * self.slack)
         temporary = self.folder / "tmp"
-        left = self.traces.left() + [str(path) for path in sorted(temporary.glob("*"))]
+        left = self.traces.left(2 * self.slack) + [str(path) for path in sorted(temporary.glob("*"))]
         if note := oracles.clean_outside(left, self.mpirun_was_killed):
             self.note(note)
 

@@ -114,7 +114,7 @@ CASES = [
     Case("A8.orted", "kill -9 of Open MPI's daemon on a host", daemon_dies, needs=hosts.missing),
     Case("B3.delay", "100 ms and more between hosts", impaired("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
     Case("B4.loss", "5 % of packets are lost", impaired("netem", "loss", "5%"), needs=hosts.missing_delays),
-    Case("B4.rate", "1 Mbit/s between hosts", impaired("tbf", "rate", "1mbit", "burst", "16kb", "latency", "4s"),
+    Case("B4.rate", "20 Mbit/s between hosts", impaired("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
          needs=hosts.missing),
     Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),
     Case("B7.order", "hosts in another order, and in another again", other_order, needs=hosts.missing),

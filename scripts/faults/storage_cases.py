@@ -56,8 +56,11 @@ def folder_removed(trial):
     """Somebody removes the run's folder: no hang, and not without a word; then the same command begins anew."""
     job = trial.start("--max-restarts", 0, faults=[pace(0.05)])
     job.await_step(trial.rng.randrange(10, 40))
+    saved = len(job.own_events("checkpoint"))
+    job.until(lambda: len(job.own_events("checkpoint")) > saved, "to save")  # a save that is cut off would speak
     at, said = time.time(), len(job.output())
-    shutil.rmtree(trial.run_dir, ignore_errors=True)  # it may write while this goes on
+    trial.run_dir.rename(trial.folder / "removed")
+    shutil.rmtree(trial.folder / "removed")
     job.expect(0, 7)
     oracles.within("the end", time.time() - at, 60 * trial.slack)
     lines = [line for line in job.output()[said:].splitlines() if "warning" in line or "error" in line]

@@ -3,6 +3,7 @@ nobody can tell whose a file in /dev/shm is: other jobs of this machine have the
 import os
 import pathlib
 import threading
+import time
 
 from faults import processes
 
@@ -41,11 +42,14 @@ class Traces(threading.Thread):
             self._files |= processes.mapped_files(pid, SHARED_MEMORY).intersection(new)
             self._sockets.update(processes.listening(pid))
 
-    def left(self):
-        """What is still there, in words. Meant for when the processes are gone: a socket is then somebody else's."""
-        listening = processes.listening_here()
+    def left(self, within=0.0):
+        """What is still there, in words. Meant for when the processes are gone: a socket is then somebody else's, or,
+        for a moment, of a process that has lost its memory and not yet its files."""
+        end = time.monotonic() + within
+        while (listening := self._sockets.keys() & processes.listening_here().keys()) and time.monotonic() < end:
+            time.sleep(0.05)
         return ([str(SHARED_MEMORY / name) for name in sorted(self._files & _shared_files())]
-                + [f"listening at {self._sockets[inode]}" for inode in sorted(self._sockets.keys() & listening.keys())])
+                + [f"listening at {self._sockets[inode]}" for inode in sorted(listening)])
 
     def close(self):
         """Stops, and removes the files that are left."""
