@@ -3,12 +3,14 @@ import dataclasses
 import json
 import random
 import shutil
+import signal
 import subprocess
 import time
 from typing import Callable, Optional
 
 from faults import oracles, processes
 from faults.oracles import Failure
+from faults.traces import Traces
 from faults.world import Job, environment
 
 
@@ -32,6 +34,8 @@ class Trial:
         self.mark = str(self.folder)
         self.run_dir = self.folder / "run"
         self.detections, self.recoveries, self.notes, self.jobs = [], [], [], []
+        self.mpirun_was_killed = False  # or one of its daemons: nobody else knows what there was to be removed
+        self.traces = Traces(self.mark)
 
     def start(self, *options, **more):
         """`triptych launch`; see Job."""
@@ -58,11 +62,21 @@ class Trial:
 
     def check_clean(self, within=5.0):
         oracles.clean(self.mark, [self.run_dir], within * self.slack)
+        temporary = self.folder / "tmp"
+        left = self.traces.left(2 * self.slack) + [str(path) for path in sorted(temporary.glob("*"))]
+        if note := oracles.clean_outside(left, self.mpirun_was_killed):
+            self.note(note)
 
     def finish(self, job, config="plain"):
         """The job ends well, and nobody sees that anything ever happened."""
         job.expect(0)
         self.check_bits(config)
+        self.check_clean()
+
+    def stop(self, job):
+        """Asks it to save and end."""
+        job.signal(signal.SIGTERM)
+        job.expect(75)
         self.check_clean()
 
     def resume(self, config="plain", **more):
@@ -92,6 +106,7 @@ class Trial:
         processes.end_all(self.mark)
         for job in self.jobs:
             job.close()
+        self.traces.close()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 

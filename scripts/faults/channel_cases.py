@@ -50,6 +50,9 @@ def bad_host_files(trial):
 
 # ---- the port
 
+CONNECTS = 10_000  # by strangers who say nothing
+
+
 class Stranger:
     """A connection that does not belong to the job."""
 
@@ -143,7 +146,7 @@ def slow_senders(address, slack):
 
 
 def strangers(trial):
-    job = trial.start(faults=[pace(0.15, count=50)])
+    job = trial.start(faults=[pace(3)])  # they take what time they take
     job.await_step(3)
     env = processes.environment(job.rank(0))
     host, _, port = env["TRIPTYCH_CONTROL"].rpartition(":")
@@ -152,7 +155,7 @@ def strangers(trial):
     begin = time.monotonic()
     garbage(address, trial.rng)
     replayed_join(address, env["TRIPTYCH_JOB_TOKEN"])
-    for _ in range(2000):
+    for _ in range(CONNECTS):
         Stranger(address).close()
     slow_senders(address, trial.slack)
     trial.note(f"{time.monotonic() - begin:.1f} s of strangers, done at step {steps_done(trial.run_dir)}")
@@ -166,9 +169,11 @@ def strangers(trial):
     for pid in processes.marked(trial.mark):
         if env["TRIPTYCH_JOB_TOKEN"] in processes.command(pid):
             raise Failure(f"the job's token is on the command line of {processes.name(pid)}")
-    trial.finish(job)
+    job.signal(signal.SIGTERM)
+    job.expect(75)
     if job.own_events("fault"):
         raise Failure(f"a stranger broke it: {job.own_events('fault')[0]}")
+    trial.resume()
 
 
 # ---- two launchers, and the diary

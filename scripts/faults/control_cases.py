@@ -67,8 +67,24 @@ def process_left(trial):
     must_fail("an unfinished checkpoint", oracles.clean, trial.mark, [trial.run_dir], 0)
 
 
+def file_left(trial):
+    """CLEAN sees what the ranks had in shared memory, and minds it where mpirun ended in order."""
+    job = trial.start()
+    job.await_step(trial.rng.randrange(10, 50))
+    trial.traces.look()
+    job.signal(signal.SIGKILL, job.mpirun())
+    job.signal(signal.SIGTERM)
+    job.wait()
+    if not any("vader" in name for name in trial.traces.left()):
+        raise Failure(f"CTRL: Open MPI leaves {trial.traces.left()}: another way is needed to leave something")
+    trial.note(must_fail("files that are left", trial.check_clean))
+    trial.mpirun_was_killed = True
+    trial.check_clean()
+
+
 CASES = [
     Case("X.state", "CTRL: an item of state is forgotten at a resume", forgotten_state),
     Case("X.records", "CTRL: spoiled records", doubled_sample),
     Case("X.clean", "CTRL: something is left behind", process_left),
+    Case("X.outside", "CTRL: something is left in shared memory", file_left),
 ]

@@ -16,7 +16,7 @@ CUT_WITHIN = 6.0
 def two_hosts(run):
     """Gives `run(trial, pair)` two hosts."""
     def on_hosts(trial):
-        with hosts.TwoHosts(trial.folder, trial.world.settings.binary) as pair:
+        with hosts.TwoHosts(trial.folder, trial.world.settings.binary, trial.world.config("plain")) as pair:
             try:
                 run(trial, pair)
             finally:
@@ -29,7 +29,8 @@ def start(trial, pair, *options, lines=(), **more):
     return trial.start(*pair.options(*lines), *options, enter=pair.enter(), **more)
 
 
-def kill_far_host(pair):
+def kill_far_host(trial, pair):
+    trial.mpirun_was_killed = True  # its daemon there
     at = time.time()
     for pid in pair.far_processes():
         try:
@@ -56,7 +57,7 @@ def uninterrupted(trial, pair):
 def host_dies(trial, pair):
     job = start(trial, pair)
     job.await_step(trial.rng.randrange(6, 25))
-    at = kill_far_host(pair)
+    at = kill_far_host(trial, pair)
     found = trial.recovered(job, at, detection=2, recovery=15)
     blames(found, pair)
     if not any(e["kind"] == "host_gone" and e["host"] == pair.far for e in job.own_events("fault")):
@@ -113,7 +114,7 @@ def fewer_ranks(trial, pair):
     job = start(trial, pair, "--elastic", "2:4", "--max-restarts", 5, ranks=None)
     for first in (5, 18):
         job.await_step(trial.rng.randrange(first, first + 8))
-        blames(trial.recovered(job, kill_far_host(pair), detection=2, recovery=20), pair)
+        blames(trial.recovered(job, kill_far_host(trial, pair), detection=2, recovery=20), pair)
     trial.finish(job, "shards")
     went_on_with_two(job, pair)
 

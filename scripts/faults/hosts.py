@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 # What ssh does: options, perhaps --, the host, a command for the shell there. A host whose link is down does not answer.
-# Where FOLDER/other-program exists, the second machine has that in place of the program.
+# Where FOLDER/other-program or other-config exists, the second machine has that in place of the program or the configuration.
 AGENT = """#!/bin/sh
 while [ "${{1#-}}" != "$1" ]; do
   word=$1; shift
@@ -16,7 +16,10 @@ if ! ip -n "$host" link show dev {device} | head -n 1 | grep -q ',UP'; then
   echo "ssh: connect to host $host: No route to host" >&2; exit 255
 fi
 exec ip netns exec "$host" unshare --uts --mount sh -c '
-  hostname "$0"; [ -e "{folder}/other-program" ] && mount --bind "{folder}/other-program" "{program}"; exec sh -c "$*"' "$host" "$@"
+  hostname "$0"
+  [ -e "{folder}/other-program" ] && mount --bind "{folder}/other-program" "{program}"
+  [ -e "{folder}/other-config" ] && mount --bind "{folder}/other-config" "{config}"
+  exec sh -c "$*"' "$host" "$@"
 """
 DEVICE = "fault0"
 
@@ -39,19 +42,32 @@ def missing():
     return ""
 
 
+def missing_delays():
+    """Why packets cannot be delayed or lost here; "" if they can."""
+    if reason := missing():
+        return reason
+    if not shutil.which("tc"):
+        return "slow links want the program tc"
+    name = f"trf{os.getpid()}"
+    ip("netns", "add", name)
+    done = subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], capture_output=True)
+    ip("netns", "del", name)
+    return "" if done.returncode == 0 else "the kernel has no netem"
+
+
 class TwoHosts:
     """`near`, where the launcher runs, and `far`."""
 
     _made = 0
 
-    def __init__(self, folder, program):
+    def __init__(self, folder, program, config):
         TwoHosts._made += 1
         self.near, self.far = (f"trf{os.getpid()}x{TwoHosts._made}{side}" for side in "ab")
         self.folder = folder
         self.net = f"10.213.{TwoHosts._made}"
         self.files = [pathlib.Path("/etc/netns") / name for name in (self.near, self.far)]
         self.agent = folder / "agent"
-        self.agent.write_text(AGENT.format(folder=folder, program=program, device=DEVICE))
+        self.agent.write_text(AGENT.format(folder=folder, program=program, config=config, device=DEVICE))
         self.agent.chmod(0o755)
 
     def __enter__(self):
@@ -75,8 +91,6 @@ class TwoHosts:
         for name, files in zip((self.near, self.far), self.files):
             ip("netns", "del", name, check=False)
             shutil.rmtree(files, ignore_errors=True)
-            for segment in pathlib.Path("/dev/shm").glob(f"vader_segment.{name}.*"):  # Open MPI's, of a daemon that was killed
-                segment.unlink(missing_ok=True)
         try:
             self.files[0].parent.rmdir()
         except OSError:  # others have hosts too
@@ -100,6 +114,12 @@ class TwoHosts:
     def link(self, state):
         """Up or down, at the far end."""
         ip("-n", self.far, "link", "set", DEVICE, state)
+
+    def shape(self, *words):
+        """What becomes of packets at both ends, in words of tc; "none" ends it."""
+        for name in (self.near, self.far):
+            order = ["del", "dev", DEVICE, "root"] if words == ("none",) else ["replace", "dev", DEVICE, "root", *words]
+            subprocess.run(["tc", "-n", name, "qdisc", *order], check=True, capture_output=True, text=True)
 
     def far_processes(self):
         return [int(pid) for pid in ip("netns", "pids", self.far).stdout.split()]

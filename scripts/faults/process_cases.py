@@ -108,6 +108,7 @@ def kill_mpirun(trial):
     job = trial.start()
     job.await_step(trial.rng.randrange(10, 50))
     old = sorted(job.ranks().values())
+    trial.mpirun_was_killed = True
     at = job.signal(signal.SIGKILL, job.mpirun())
     job.until(lambda: not any(map(processes.alive, old)), "to lose the ranks of the killed mpirun")
     oracles.within("ranks without mpirun gone", time.time() - at, GONE_WITHIN * trial.slack)
@@ -118,6 +119,7 @@ def kill_mpirun(trial):
 def kill_launcher(trial):
     job = trial.start()
     job.await_step(trial.rng.randrange(10, 50))
+    trial.mpirun_was_killed = True  # by the kernel, when its parent is
     at = job.signal(signal.SIGKILL)
     job.expect(-signal.SIGKILL)
     oracles.clean(trial.mark, within=GONE_WITHIN * trial.slack)

@@ -5,6 +5,7 @@ import signal
 
 PROC = pathlib.Path("/proc")
 MARK = "TRIPTYCH_FAULT_SUITE"
+LISTENS = "0A"  # of the states in /proc/net/tcp
 
 
 def _read(pid, name):
@@ -56,10 +57,59 @@ def end_all(mark):
             pass
 
 
+def mapped_files(pid, folder):
+    """Names of the files of this folder that it has in its memory."""
+    begin = f"{folder}/"
+    paths = (line.split(maxsplit=5)[-1] for line in _read(pid, "maps").decode(errors="replace").splitlines())
+    return {path[len(begin):] for path in paths if path.startswith(begin)}
+
+
+def _listening(path):
+    """Address and port, in hexadecimal as the kernel says them, by socket."""
+    try:
+        rows = [line.split() for line in path.read_text().splitlines()[1:]]
+    except OSError:
+        return {}
+    return {row[9]: row[1] for row in rows if row[3] == LISTENS}
+
+
+def listening_here():
+    """Sockets of this network namespace that listen."""
+    return _listening(PROC / "net/tcp") | _listening(PROC / "net/tcp6")
+
+
+def listening(pid):
+    """Those of one process, in its own network namespace."""
+    folder, own = PROC / str(pid), set()
+    try:
+        for entry in os.scandir(folder / "fd"):
+            own.add(os.readlink(entry.path).removeprefix("socket:[").removesuffix("]"))
+    except OSError:  # gone, or a descriptor is
+        pass
+    if not any(map(str.isdigit, own)):
+        return {}
+    every = _listening(folder / "net/tcp") | _listening(folder / "net/tcp6")
+    return {inode: every[inode] for inode in own & every.keys()}
+
+
+def address_space(pid):
+    """Bytes of it at most so far."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(b"VmPeak:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def memory(pid):
     """Resident bytes; 0 if it is gone."""
     fields = _read(pid, "statm").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def work(pid):
+    """Seconds that its threads have run: exact, where the ticks of /proc/PID/stat are 10 ms."""
+    tasks = (PROC / str(pid) / "task").glob("*")
+    return sum(int((_read(pid, f"task/{task.name}/schedstat").split() or [0])[0]) for task in tasks) / 1e9
 
 
 def descriptors(pid):

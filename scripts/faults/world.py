@@ -28,7 +28,9 @@ train: {{micro_batch: 0}}
 schedule: {{total: {{steps: {SHARDS_STEPS}}}}}
 distributed: {{virtual_shards: 12}}
 """),
+    "guard": ("plain", "\ntrain: {verify_every: {steps: 4}}\n"),
 }
+RANKS = {"guard": 3}  # of the uninterrupted run; else 2
 
 
 def soak_resume():
@@ -85,7 +87,7 @@ class World:
         if config not in self._references:
             root = dict(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1") if os.geteuid() == 0 else {}
             env = dict(environment(str(run_dir), self.folder), **root)
-            words = [self.settings.mpirun, "-np", "2", "--bind-to", "none", "--oversubscribe", "--mca",
+            words = [self.settings.mpirun, "-np", str(RANKS.get(config, 2)), "--bind-to", "none", "--oversubscribe", "--mca",
                      "mpi_yield_when_idle", "1", self.settings.binary, "train", self.config(config), "--run-dir", run_dir]
             with open(self.folder / f"whole-{config}.log", "wb") as log:
                 code = subprocess.run(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env).returncode
@@ -104,16 +106,20 @@ class Job:
         number = len(trial.jobs)
         self.log_path = trial.folder / f"launch-{number}.log"
         env = environment(trial.mark, trial.folder)
+        self.plan = trial.folder / f"faults-{number}.json"
         if faults:
-            plan = trial.folder / f"faults-{number}.json"
-            plan.write_text(json.dumps(list(faults)))
-            env["TRIPTYCH_FAULTS"] = str(plan)
+            self.plan.write_text(json.dumps(list(faults)))
+            env["TRIPTYCH_FAULTS"] = str(self.plan)
         words = [*enter, trial.world.settings.binary, "launch", *(["--np", ranks] if ranks else []), *options, "--",
                  "train", trial.world.config(config), "--run-dir", self.run_dir, *train]
         self.started = time.time()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL,
                                             stdout=output or log, stderr=output or log, env=env, start_new_session=True)
+
+    def no_more_faults(self):
+        """Ranks that start from now on read an empty plan."""
+        self.plan.write_text("[]")
 
     # ---- what it says
 

@@ -10,10 +10,11 @@ import tempfile
 import time
 import types
 import unittest
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from faults import case, checkpoint_edit, hosts, oracles, processes
+from faults import case, checkpoint_edit, hosts, oracles, processes, traces
 from faults.oracles import Failure
 
 MARK = processes.MARK
@@ -149,6 +150,86 @@ class Clean(unittest.TestCase):
                 oracles.clean(folder, [run], 0)
 
 
+class Outside(unittest.TestCase):
+    """What a job leaves in shared memory, and who listens."""
+
+    # Maps a file of shared memory and listens; a child of it without the mark goes on to do so when it is gone.
+    PROGRAM = """
+import mmap, os, pathlib, socket, subprocess, sys
+name, mode = sys.argv[1:]
+file = open("/dev/shm/" + name, "w+b")
+file.truncate(4096)
+memory = mmap.mmap(file.fileno(), 4096)
+listener = socket.create_server(("127.0.0.1", 0))
+if mode == "child":
+    child = subprocess.Popen(["sleep", "60"], env={}, pass_fds=[listener.fileno()], stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+else:
+    print(0, flush=True)
+sys.stdin.readline()
+"""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.mark = self.folder.name
+        self.name = f"fault_suite_test.{os.getpid()}"
+        self.addCleanup(lambda: (traces.SHARED_MEMORY / self.name).unlink(missing_ok=True))
+
+    def start(self, mark, mode="alone"):
+        process = subprocess.Popen([sys.executable, "-c", self.PROGRAM, self.name, mode], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, env={**os.environ, MARK: mark})
+        self.addCleanup(process.stdout.close)
+        return process, int(process.stdout.readline())
+
+    def test_a_file_and_a_socket_that_outlive_their_process(self):
+        seen = traces.Traces(self.mark)
+        process, child = self.start(self.mark, "child")
+        seen.look()
+        process.communicate()
+        left = seen.left()
+        self.assertEqual(left[0], f"/dev/shm/{self.name}")
+        self.assertRegex(left[1], "^listening at 0100007F:")
+        os.kill(child, signal.SIGKILL)
+        while len(seen.left()) > 1:
+            time.sleep(0.01)
+        seen.close()
+        self.assertFalse((traces.SHARED_MEMORY / self.name).exists())
+        self.assertEqual(seen.left(), [])
+
+    def test_what_is_another_s_or_older_stays(self):
+        process, _ = self.start(self.mark + "x")
+        older = traces.Traces(self.mark + "x")
+        seen = traces.Traces(self.mark)
+        (traces.SHARED_MEMORY / (self.name + "y")).touch()
+        self.addCleanup((traces.SHARED_MEMORY / (self.name + "y")).unlink)
+        seen.look()
+        older.look()
+        process.communicate()
+        self.assertEqual((seen.left(), older.left()), ([], []))
+        for watcher in (seen, older):
+            watcher.close()
+        self.assertTrue((traces.SHARED_MEMORY / self.name).exists())
+
+    def test_it_sees_by_itself(self):
+        seen = traces.Traces(self.mark)
+        process, _ = self.start(self.mark)
+        end = time.monotonic() + 20
+        while not seen.left() and time.monotonic() < end:
+            time.sleep(0.05)
+        process.communicate()
+        self.assertEqual(seen.left(), [f"/dev/shm/{self.name}"])
+        seen.close()
+
+    def test_a_failure_but_after_a_killed_mpirun(self):
+        self.assertEqual(oracles.clean_outside([]), "")
+        with self.assertRaisesRegex(Failure, "CLEAN: left behind: a, b"):
+            oracles.clean_outside(["a", "b"])
+        self.assertIn("2 files", oracles.clean_outside(["a", "b"], mpirun_was_killed=True))
+        with mock.patch.object(oracles, "UNLINKS_AFTER_KILLED_MPIRUN", True), self.assertRaisesRegex(Failure, "CLEAN"):
+            oracles.clean_outside(["a"], mpirun_was_killed=True)
+
+
 class Time(unittest.TestCase):
     EVENTS = [event(1, "start"), event(2, "step"), event(3, "fault"), event(4, "step"), event(5.25, "fault"),
               event(6, "restart"), event(6.5, "start"), event(8.75, "step")]
@@ -260,7 +341,8 @@ class CommandLine(unittest.TestCase):
         ids = [line.split()[0] for line in listed]
         self.assertEqual(len(ids), len(set(ids)))
         self.assertTrue({"A1", "A9", "B9", "D.cut", "I2"} <= set(ids))
-        self.assertEqual([line.split()[0] for line in self.ask("--list", "--only", "A9").stdout.splitlines()], ["A9", "A9.often", "A9.twice"])
+        self.assertEqual([line.split()[0] for line in self.ask("--list", "--only", "A9").stdout.splitlines()],
+                         ["A9", "A9.often", "A9.twice", "A9.ranks", "A9.data", "A9.start"])
 
     def test_an_unknown_case(self):
         answer = self.ask("--only", "Z9")

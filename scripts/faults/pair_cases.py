@@ -1,0 +1,123 @@
+"""A8, B, D: more of two hosts, with one or two ranks in all: these runs are short."""
+import shutil
+import signal
+import socket
+import time
+
+from faults import hosts, oracles, processes
+from faults.case import Case
+from faults.oracles import Failure
+from faults.host_cases import blames, two_hosts
+from faults.world import pace, steps_done
+
+ONE_EACH = ("{near} slots=1", "{far} slots=1")
+OTHER_ORDER = ("{far} slots=1", "{near} slots=1")
+
+
+def start(trial, pair, *options, lines=ONE_EACH, **more):
+    return trial.start(*pair.options(*lines), *options, enter=pair.enter(), **more)
+
+
+@two_hosts
+def daemon_dies(trial, pair):
+    job = start(trial, pair, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(6, 40))
+    daemons = [pid for pid in pair.far_processes() if processes.name(pid) == "orted"]
+    if len(daemons) != 1:
+        raise Failure(f"{len(daemons)} daemons on {pair.far}, expected 1")
+    trial.mpirun_was_killed = True
+    at = job.signal(signal.SIGKILL, daemons[0])
+    blames(trial.recovered(job, at, detection=2, recovery=15), pair)
+    trial.finish(job)
+
+
+@two_hosts
+def spare_host(trial, pair):
+    """Two faults on one host: it is left out, and the spare one takes its ranks."""
+    job = start(trial, pair, "--max-restarts", 5, lines=("{far} slots=2", "{near} slots=2 spare"), faults=[pace(0.03)])
+    for first in (5, 30):
+        job.await_step(trial.rng.randrange(first, first + 15))
+        rank, pid = trial.rng.choice(sorted(job.ranks().items()))
+        blames(trial.recovered(job, job.signal(signal.SIGKILL, pid), rank=rank, recovery=15), pair)
+    trial.finish(job)
+    places = [event["hosts"] for event in job.own_events("start")]
+    if places != [[pair.far], [pair.far], [pair.near]]:
+        raise Failure(f"started on {places}, expected {pair.far} twice, then {pair.near}")
+
+
+@two_hosts
+def other_order(trial, pair):
+    """Rank 0 on the second host, then on the first, and neither changes a bit."""
+    job = start(trial, pair, lines=OTHER_ORDER, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(10, 50))
+    oracles.message(job.output(), f"{pair.far}:0 | ")
+    trial.stop(job)
+    again = start(trial, pair)
+    trial.finish(again)
+    oracles.message(again.output(), f"{pair.near}:0 | ")
+
+
+@two_hosts
+def other_config(trial, pair):
+    other = trial.folder / "other-config"
+    shutil.copy(trial.world.config("plain"), other)
+    with open(other, "a") as file:
+        file.write("optimizer: {lr: 0.5}\n")
+    job = start(trial, pair)
+    job.expect(2)
+    oracles.message(job.output(), "hosts:2", pair.far, "configuration differs")
+    if trial.run_dir.exists():
+        raise Failure("a refused job made its folder")
+    trial.check_clean()
+
+
+@two_hosts
+def no_way(trial, pair):
+    """A network that is not there, a port that is taken, a host that does not answer: refused before anything starts."""
+    options = pair.options(*ONE_EACH)
+    other_network = [*options[:options.index("--interface")], "--interface", "10.99.0.0/16"]
+    refused(trial, trial.start(*other_network, enter=pair.enter()), "10.99.0.0/16")
+    pair.link("down")
+    refused(trial, start(trial, pair), "hosts:2", pair.far)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused(trial, trial.start("--monitor", port), str(port))
+
+
+def refused(trial, job, *parts):
+    job.expect(2)
+    oracles.within("the refusal", time.time() - job.started, 30 * trial.slack)
+    oracles.message(job.output(), *parts)
+    if trial.run_dir.exists():
+        raise Failure(f"a refused job made its folder: {job.last_words()}")
+    trial.check_clean()
+
+
+def impaired(*words):
+    @two_hosts
+    def run(trial, pair):
+        """For some steps. Slower, and nothing else."""
+        job = start(trial, pair)
+        job.await_step(trial.rng.randrange(8, 30))
+        pair.shape(*words)
+        before, at = steps_done(trial.run_dir), time.time()
+        job.until(lambda: time.time() - at > 4 and steps_done(trial.run_dir) > before, "to go on over the bad link")
+        trial.note(f"{steps_done(trial.run_dir) - before} steps in {time.time() - at:.1f} s")
+        pair.shape("none")
+        trial.finish(job)
+        if job.own_events("fault"):
+            raise Failure(f"a bad link was taken for a fault: {job.own_events('fault')[0]['text']}")
+    return run
+
+
+CASES = [
+    Case("A8.orted", "kill -9 of Open MPI's daemon on a host", daemon_dies, needs=hosts.missing),
+    Case("B3.delay", "100 ms and more between hosts", impaired("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
+    Case("B4.loss", "5 % of packets are lost", impaired("netem", "loss", "5%"), needs=hosts.missing_delays),
+    Case("B4.rate", "20 Mbit/s between hosts", impaired("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
+         needs=hosts.missing),
+    Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),
+    Case("B7.order", "hosts in another order, and in another again", other_order, needs=hosts.missing),
+    Case("B8.config", "a host has another configuration", other_config, needs=hosts.missing),
+    Case("D.spare", "a host breaks twice: a spare one takes its ranks", spare_host, needs=hosts.missing),
+]
