@@ -315,6 +315,7 @@ void declare_launch(CLI::App& app, LaunchArguments& a) {
   launch->add_option("--restart-window", a.restart_window_s, "seconds; default: 3600")
       ->check(CLI::PositiveNumber.description(""))
       ->option_text("S");
+  add_count(*launch, "--same-step", a.same_step, "deaths in a row without a new step that end the run; default: 3");
   launch
       ->add_option("--hang", a.hang_s, "seconds, or ten steps if longer, without any progress are a hang; default: 10")
       ->check(CLI::PositiveNumber.description(""))

@@ -121,6 +121,7 @@ struct LaunchArguments {
   std::vector<std::string> forward;  ///< names of further environment variables that the ranks get
   std::int64_t max_restarts = 3;
   double restart_window_s = 3600;
+  std::int64_t same_step = 3;
   double hang_s = 10;       ///< without any progress
   double patience_s = 600;  ///< the same while starting, evaluating, saving
   double slow_factor = 1.5;

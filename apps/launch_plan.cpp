@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -209,6 +210,7 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   }
   plan.restarts.max_restarts = static_cast<int>(arguments.max_restarts);
   plan.restarts.window_s = arguments.restart_window_s;
+  plan.restarts.same_step_failures = static_cast<int>(std::min<std::int64_t>(arguments.same_step, 1'000'000));
   plan.records_of = [program, train = arguments.train](std::int64_t step) { return records_of(program, train, step); };
   plan.rules.own_host = own_host_name();
   plan.rules.hang_s = arguments.hang_s;

@@ -379,9 +379,8 @@ TEST(HalfSpread, ComparesHalvesThatTakeTurns) {
 
 /// Its mean is that of the difference of two estimates.
 TEST(HalfSpread, IsTheDifferenceOfTwoEstimates) {
-  constexpr std::int64_t kEstimates = 20000, kCoalitions = 8;
-  const at::Tensor one = draw({91}, {kEstimates, kCoalitions}) + 0.4,
-                   other = draw({92}, {kEstimates, kCoalitions}) + 0.4;
+  constexpr std::int64_t kEstimates = 20000;
+  const at::Tensor one = draw({91}, {kEstimates, 8}) + 0.4, other = draw({92}, {kEstimates, 8}) + 0.4;
   const double apart = (one.mean(1) - other.mean(1)).abs().mean().item<double>();
   EXPECT_NEAR(half_spread(one, CoalitionSampler::kNaive).mean().item<double>(), apart, 0.02 * apart);
 }
