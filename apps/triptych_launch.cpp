@@ -14,7 +14,6 @@
 #include "apps/launch_plan.h"
 #include "apps/own_program.h"
 #include "apps/version.h"
-#include "core/base/atomic_file.h"
 #include "core/base/log.h"
 #include "distributed/launcher/host_check.h"
 
@@ -43,12 +42,6 @@ HostReport check_hosts(const LaunchPlan& plan) {
   return result;
 }
 
-void make_folder(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) throw storage_error("cannot create", path, error.value());
-}
-
 int run(const LaunchArguments& arguments) {
   leave_on_stop_signals();
   const auto program = beside_this_program("triptych");
@@ -70,7 +63,6 @@ int run(const LaunchArguments& arguments) {
     std::cout << plan.hosts.hosts.size() << " hosts, " << plan.hosts.slots() << " slots: ready" << std::endl;
     return 0;
   }
-  make_folder(plan.run_dir);
   boost::asio::io_context io;
   return Supervisor(io, std::move(plan)).run();
 }

@@ -5,9 +5,9 @@
 #include <mpi.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <map>
-#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -230,15 +230,17 @@ int environment_rank() {
   }
 }
 
+static volatile std::sig_atomic_t late_code = 1;
+
 void abort_job(int code) {
   std::fflush(stdout);
   std::fflush(stderr);
   if (mpi_runs()) {
-    // Should the abort itself hang, this process ends all the same, and the launcher ends the others.
-    std::thread([code] {
-      std::this_thread::sleep_for(std::chrono::seconds(3));
-      _exit(code);
-    }).detach();
+    // Should the abort itself hang, this process ends all the same, and the launcher ends the others. A timer and no
+    // thread: there may be no memory for one.
+    late_code = code;
+    std::signal(SIGALRM, [](int) { _exit(late_code); });
+    ::alarm(3);
     MPI_Abort(MPI_COMM_WORLD, code);
   }
   _exit(code);

@@ -33,7 +33,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kReportEvery = milliseconds(1000);
-constexpr auto kReportStepEvery = milliseconds(100);
+constexpr auto kReportStepEvery = milliseconds(250);
+constexpr auto kLookEvery = milliseconds(100);  // at the board
 constexpr auto kJoinWithin = milliseconds(5000);
 constexpr auto kGoodbyeWithin = milliseconds(1000);
 constexpr std::size_t kQueuedEvents = 256;
@@ -283,7 +284,7 @@ void ControlLink::Impl::talk() {
     report_if_due();
     send_events();
     flush();
-    const auto ready = wait(unsent.empty() ? POLLIN : POLLIN | POLLOUT, Clock::now() + kReportStepEvery);
+    const auto ready = wait(unsent.empty() ? POLLIN : POLLIN | POLLOUT, Clock::now() + kLookEvery);
     if (ready & (POLLIN | POLLHUP | POLLERR)) {
       if (!receive()) throw LinkBroken("the connection was closed");
       while (const auto line = lines.next()) obey(reader->launcher_message(*line));
@@ -294,9 +295,10 @@ void ControlLink::Impl::talk() {
 void ControlLink::Impl::report_if_due() {
   const auto now = Clock::now();
   auto view = options.board->view();
-  const bool moved = view.steps_here != reported_step || view.phase != reported_phase;
-  const bool step = moved && now - reported >= kReportStepEvery;
-  if ((!step && now - reported < kReportEvery) || unsent.size() > kUnsentBytes) return;
+  const bool step = view.steps_here != reported_step && now - reported >= kReportStepEvery;
+  const bool begun = (reported_phase == Phase::kStart && view.phase != Phase::kStart) ||
+                     (reported_step == 0 && view.steps_here > 0);  // the launcher waits for it
+  if ((!step && !begun && now - reported < kReportEvery) || unsent.size() > kUnsentBytes) return;
   reported = now;
   reported_step = view.steps_here;
   reported_phase = view.phase;

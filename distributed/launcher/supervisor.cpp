@@ -56,6 +56,9 @@ GoodputLedger told_before(const fs::path& journal) {
 }
 
 FileHandle lock_launch(const fs::path& run_dir) {
+  std::error_code error;
+  fs::create_directories(run_dir, error);
+  if (error) throw storage_error("cannot create", run_dir, error.value());
   const auto path = run_dir / "launch.lock";
   FileHandle file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) throw storage_error("cannot open", path, errno);
@@ -137,6 +140,7 @@ void leave_on_stop_signals() {
 Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
     : io_(io),
       plan_(std::move(plan)),
+      monitor_(open_monitor()),
       lock_(lock_launch(plan_.run_dir)),
       goodput_(told_before(plan_.run_dir / "launch.jsonl")),
       journal_(plan_.run_dir / "launch.jsonl"),
@@ -150,14 +154,17 @@ Supervisor::Supervisor(boost::asio::io_context& io, LaunchPlan plan)
       backoff_(io),
       token_(new_job_token()) {
   if (!is_ignored(SIGHUP)) signals_.add(SIGHUP);
-  if (plan_.monitor) {
-    monitor_ = std::make_unique<Monitor>(io, *plan_.monitor, [this] {
-      std::optional<Rates> rates;
-      if (attempt_) rates = attempt_->rates();
-      return view_.state(rates ? &*rates : nullptr, goodput_.report().goodput());
-    });
-    say("live view at " + monitor_->url());
-  }
+  if (monitor_) say("live view at " + monitor_->url());
+}
+
+/// Before the run's folder is made: a port that is taken is a job that never was.
+std::unique_ptr<Monitor> Supervisor::open_monitor() {
+  if (!plan_.monitor) return nullptr;
+  return std::make_unique<Monitor>(io_, *plan_.monitor, [this] {
+    std::optional<Rates> rates;
+    if (attempt_) rates = attempt_->rates();
+    return view_.state(rates ? &*rates : nullptr, goodput_.report().goodput());
+  });
 }
 
 int Supervisor::run() {

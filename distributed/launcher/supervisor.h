@@ -62,13 +62,15 @@ void leave_on_stop_signals();
 
 class Supervisor {
  public:
-  /// Takes RUN/launch.lock until it dies, opens journal and live view, takes SIGINT, SIGTERM, SIGUSR1 and SIGHUP,
-  /// the last unless it is ignored. Throws StorageError; ConfigError where another launcher has the run.
+  /// Opens the live view, makes the run's folder, takes RUN/launch.lock until it dies, opens the journal, takes SIGINT,
+  /// SIGTERM, SIGUSR1 and SIGHUP, the last unless it is ignored. Throws StorageError; ConfigError where another
+  /// launcher has the run.
   Supervisor(boost::asio::io_context& io, LaunchPlan plan);
   /// Runs the job to its end; the exit code.
   int run();
 
  private:
+  std::unique_ptr<Monitor> open_monitor();
   void listen();
   void on_signal(int number);
   void leave_at_once(int number);
@@ -89,13 +91,13 @@ class Supervisor {
 
   boost::asio::io_context& io_;
   LaunchPlan plan_;
+  std::unique_ptr<Monitor> monitor_;
   FileHandle lock_;        // before the journal: two launchers would write into one
   GoodputLedger goodput_;  // of what the journal held before, and holds since
   Journal journal_;
   RestartPolicy policy_;
   RankOutput output_;
   LaunchView view_;
-  std::unique_ptr<Monitor> monitor_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer backoff_;
   std::string token_;

@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/atomic_file.h"
 #include "distributed/launcher/control_link.h"
 #include "tests/support/temp_dir.h"
 
@@ -26,7 +27,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr double kSoon = 60;  // s; a bound for a busy machine, not a speed
+constexpr double kSoonGone = 60;  // s; a bound for a busy machine, not a speed
 
 /// A process that only sleeps, stopped, with TRIPTYCH_CONTROL in its environment where `control` is not empty.
 class Sleeper {
@@ -93,7 +94,7 @@ struct OneRankJob {
   }
   void run_until(const std::function<bool()>& done) {
     const auto start = Clock::now();
-    while (!done() && seconds_since(start) < kSoon) io.run_for(milliseconds(5));
+    while (!done() && seconds_since(start) < kSoonGone) io.run_for(milliseconds(5));
     EXPECT_TRUE(done());
   }
   std::string address() const {
