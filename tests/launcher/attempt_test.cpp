@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <fstream>
@@ -102,15 +101,17 @@ struct OneRankJob {
     std::ifstream(dir / "address") >> text;
     return text;
   }
-  std::unique_ptr<ControlLink> link(pid_t pid, std::atomic<int>& end_code) {
+  std::unique_ptr<ControlLink> link(pid_t pid) {
+    auto made = std::make_unique<ControlLink>(options_of(pid), ControlHandlers{[] {}, [](int) {}});
+    run_until([&] { return joined; });
+    return made;
+  }
+  ControlLinkOptions options_of(pid_t pid) const {
     ControlLinkOptions options;
     options.address = address();
     options.token = token;
     options.identity = {0, 1, "localhost", pid, "program", "config"};
-    auto made =
-        std::make_unique<ControlLink>(options, ControlHandlers{[] {}, [&end_code](int code) { end_code = code; }});
-    run_until([&] { return joined; });
-    return made;
+    return options;
   }
   void end_mpirun() {
     std::ofstream(dir / "end") << "now";
@@ -118,32 +119,59 @@ struct OneRankJob {
   }
 };
 
+/// A rank's link in a process of its own, which leaves when it is asked to. It says that it is process `pid`.
+class LinkProcess {
+ public:
+  LinkProcess(OneRankJob& job, pid_t pid) : pid_(fork()) {
+    if (pid_ == 0) {
+      const ControlLink link(job.options_of(pid), {[] {}, [](int code) { ::_exit(code); }});
+      for (;;) ::pause();
+    }
+    job.run_until([&] { return job.joined; });
+  }
+  ~LinkProcess() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  LinkProcess(const LinkProcess&) = delete;
+  LinkProcess& operator=(const LinkProcess&) = delete;
+  /// -1 while it runs.
+  int exit_code() {
+    int status = 0;
+    if (pid_ <= 0 || waitpid(pid_, &status, WNOHANG) != pid_) return code_;
+    pid_ = -1;
+    return code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+  }
+
+ private:
+  pid_t pid_;
+  int code_ = -1;
+};
+
 TEST(Attempt, ARankThatOutlivesMpirunIsAskedToLeaveAndKilled) {
   OneRankJob job;
   const Sleeper rank(job.address());
-  std::atomic<int> end_code{-1};
-  const auto link = job.link(rank.pid(), end_code);
+  LinkProcess link(job, rank.pid());
   job.end_mpirun();
-  job.run_until([&] { return rank.was_killed() && end_code >= 0; });
-  EXPECT_EQ(end_code, 128 + SIGTERM);
+  job.run_until([&] { return rank.was_killed() && link.exit_code() >= 0; });
+  EXPECT_EQ(link.exit_code(), 128 + SIGTERM);
 }
 
 TEST(Attempt, AProcessThatIsNoRankOfThisJobIsLeftAlone) {
   for (const char* control : {"", "127.0.0.1:1"}) {
     OneRankJob job;
     const Sleeper stranger(control);
-    std::atomic<int> end_code{-1};
-    const auto link = job.link(stranger.pid(), end_code);
+    LinkProcess link(job, stranger.pid());
     job.attempt->kill();
-    job.run_until([&] { return job.end.has_value() && end_code >= 0; });
+    job.run_until([&] { return job.end.has_value() && link.exit_code() >= 0; });
     EXPECT_FALSE(stranger.was_killed()) << "with TRIPTYCH_CONTROL=" << control;
   }
 }
 
 TEST(Attempt, TheCauseIsInTheRanksOwnWords) {
   OneRankJob job;
-  std::atomic<int> end_code{-1};
-  auto link = job.link(::getpid(), end_code);
+  auto link = job.link(::getpid());
   link->event({ControlEvent::Kind::kNote, "step 9: the ranks no longer hold the same state", 0, 0});
   link->set_goodbye({.code = 5, .agreed = true});
   std::thread leaves([&] { link.reset(); });
