@@ -77,8 +77,11 @@ TEST(BenchInteractions, JudgesSamplersNetworkAndPhraseGame) {
   EXPECT_GT(drawn["exact_us_a_pair"], 0);
   EXPECT_LT(drawn["exact_us_a_pair"], drawn["sampled_us_a_pair"]);
   EXPECT_EQ(drawn["exact_instability"], 0);
-  EXPECT_GT(drawn["sampled_instability"], 1e-4);
-  EXPECT_LT(drawn["sampled_instability"], 0.2);
+  EXPECT_GT(drawn["sampled_error"], 1e-4);
+  EXPECT_LT(drawn["sampled_error"], 0.2) << "of 500 samples";
+  // Two estimates err apart, and pairs that are worth little count as much as others.
+  EXPECT_GT(drawn["sampled_instability"], drawn["sampled_error"].get<double>());
+  EXPECT_LT(drawn["sampled_instability"], 1);
   EXPECT_EQ(without_times(result), without_times(run_json(command)));
 }
 

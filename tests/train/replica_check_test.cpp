@@ -90,16 +90,20 @@ TEST(ReplicaCheck, EveryKindOfItemCounts) {
                                               [](Held& held) { flip_bit(held.moment); },
                                               [](Held& held) { held.weight[0][0] *= -1; }};
   for (const auto& harm : harms) {
-    const auto text = told(3, [&](Held& held, int rank) {
-      if (rank == 0) harm(held);
-    });
+    const auto text = told(
+        3,
+        [&](Held& held, int rank) {
+          if (rank == 0) harm(held);
+        },
+        /*culprit=*/0);
     EXPECT_NE(text.find("rank 0 on host0"), std::string::npos) << text;
   }
-  const auto both = told(3, [](Held& held, int rank) {
+  const auto harm_both = [](Held& held, int rank) {
     if (rank != 1) return;
     flip_bit(held.weight);
     held.scale = 2;
-  });
+  };
+  const auto both = told(3, harm_both, /*culprit=*/1);
   EXPECT_NE(both.find("; 1 more items differ"), std::string::npos) << both;
 }
 
