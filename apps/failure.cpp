@@ -8,6 +8,7 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "core/base/errors.h"
@@ -38,6 +39,9 @@ std::string message(const std::exception& error) {
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
+  // No room for the stack of a thread.
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again) return true;
   // LibTorch has no type for the processor's.
   const auto* torch = dynamic_cast<const c10::Error*>(&error);
   return torch != nullptr && torch->msg().find("DefaultCPUAllocator: can't allocate memory") != std::string::npos;

@@ -1,6 +1,9 @@
 // Sends errors as "code message" and throws them again.
 #include "core/train/agreement.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
 #include <future>
 
@@ -45,10 +48,23 @@ std::string caught(const std::function<void()>& work) {
   }
 }
 
+std::string own_host() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+/// Names the rank where not all met an error.
 void throw_first(Collectives& comm, const std::string& mine) {
-  for (const auto& sent : comm.all_gather_text(mine)) {
-    if (!sent.empty()) throw_typed(sent);
-  }
+  const auto all = comm.all_gather_text(mine);
+  const auto first = std::find_if(all.begin(), all.end(), [](const auto& sent) { return !sent.empty(); });
+  if (first == all.end()) return;
+  if (std::none_of(all.begin(), all.end(), [](const auto& sent) { return sent.empty(); })) throw_typed(*first);
+  const auto rank = static_cast<std::size_t>(first - all.begin());
+  const auto host = comm.all_gather_text(own_host())[rank];
+  const auto space = first->find(' ');
+  throw_typed(first->substr(0, space + 1) + "rank " + std::to_string(rank) + " on " + host + ": " +
+              first->substr(space + 1));
 }
 
 /// caught(), while the ranks meet every second until all are done: so no collective waits longer than it may.

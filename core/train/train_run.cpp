@@ -219,6 +219,8 @@ ExitCode TrainRun::run() {
   evaluate_if_due();                            // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
+  board_.set_phase(Phase::kData);
+  if (request_.launcher != nullptr) request_.launcher->report_now();  // from here on a death is that of a step
   fetch(trainer_->steps_done());
   if (comm_.sum(static_cast<std::int64_t>(no_batch_.has_value())) > 0) throw_no_batch();
   while (!stop_ && trainer_->steps_done() < parts_.plan.total_steps) {

@@ -17,9 +17,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kTick = milliseconds(100);
-// mpirun sees a dead rank as soon as the launcher does, and its exit code then tells the signal; but it leaves the
-// other ranks more than a second, in which nothing can come of them.
-constexpr double kLeftToEngine_s = 0.2;
+// mpirun clears up after a dead rank by itself, and its exit code then tells the signal. A rank that met an error may
+// take some time to say so, though its connection is closed.
+constexpr double kLeftToEngine_s = 3;
 constexpr auto kBetweenBlows = milliseconds(1500);
 
 ChildCommand command_of(const AttemptPlan& plan, const std::string& address) {
@@ -133,9 +133,10 @@ void Attempt::ask_stop() {
 }
 
 void Attempt::kill() {
-  kill_own_ranks();
   server_.ask_leave();
-  child_.signal_group(SIGKILL);
+  kill_own_ranks();
+  down_steps_ = 1;  // mpirun is asked first: it removes its files
+  tear_down(0);
 }
 
 void Attempt::tear_down(double after_s) {

@@ -417,6 +417,10 @@ void ControlLink::event(ControlEvent event) {
   impl_->wake_up();
 }
 
+void ControlLink::report_now() const {
+  impl_->wake_up();
+}
+
 void ControlLink::set_goodbye(const Goodbye& goodbye) {
   const std::lock_guard lock(impl_->mutex);
   impl_->goodbye = goodbye;

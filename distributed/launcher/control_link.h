@@ -41,6 +41,8 @@ class ControlLink {
   ControlLink(const ControlLink&) = delete;
   ControlLink& operator=(const ControlLink&) = delete;
 
+  /// The launcher should be told now that a phase begins, not at the next look at the board.
+  void report_now() const;
   /// Something the launcher should know. Without a connection the newest 256 wait for one.
   void event(ControlEvent event);
   /// The destructor says this goodbye; without this call the launcher takes the rank for dead.

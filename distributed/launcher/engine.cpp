@@ -177,10 +177,13 @@ std::vector<std::string> mpirun_command(const JobShape& shape) {
   append(words, {"--bind-to", shape.bind_to, "--tag-output"});
   if (overfull_host(shape) != nullptr) append(words, {"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"});
   append(words, {"--mca", "orte_abort_on_non_zero_status", "1"});
-  // Ranks that are to stop in good order are asked over the control channel; what mpirun ends is to end now.
-  append(words, {"--mca", "odls_base_sigkill_timeout", "0"});
-  // Ranks of one machine talk through its memory: to look for networks costs every start a fifth of a second.
-  if (only_this_machine(shape)) append(words, {"--mca", "pml", "ob1"});
+  if (only_this_machine(shape)) {
+    // Ranks that are to stop in good order are asked over the control channel; what mpirun ends is to end now. (With
+    // several hosts those that mpirun ends must not be gone before those that went by themselves are missed.)
+    append(words, {"--mca", "odls_base_sigkill_timeout", "0"});
+    // They talk through memory: to look for networks costs every start a fifth of a second.
+    append(words, {"--mca", "pml", "ob1"});
+  }
   append_network(words, shape);
   for (const auto& name : shape.variables) append(words, {"-x", name});
   append(words, shape.program);

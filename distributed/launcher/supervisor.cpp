@@ -43,9 +43,12 @@ bool is_ignored(int number) {
 
 /// A handler: only calls that are safe there.
 void leave_before_a_start(int number) {
-  constexpr std::string_view kText = "launch: asked to stop before a start; ending\n";
-  [[maybe_unused]] const auto ignored = ::write(2, kText.data(), kText.size());
-  ::_exit(128 + number);
+  const auto say = [](const char* text) { [[maybe_unused]] const auto ignored = ::write(2, text, std::strlen(text)); };
+  const char* name = ::sigabbrev_np(number);
+  say("launch: SIG");
+  say(name == nullptr ? "?" : name);
+  say(" before a start; the same command goes on\n");
+  ::_exit(static_cast<int>(ExitCode::kPreempted));
 }
 
 GoodputLedger told_before(const fs::path& journal) {
@@ -218,11 +221,11 @@ void Supervisor::on_signal(int number) {
 }
 
 void Supervisor::leave_at_once(int number) {
-  if (code_ == 128 + number && !attempt_) return;
+  if (leaving_ != 0 || (code_ == 128 + number && !attempt_)) return;
   say("second " + signal_name(number) + ": ending at once");
-  if (attempt_) attempt_->kill();
-  attempt_.reset();
-  finish(128 + number, "ended at once by a second " + signal_name(number));
+  if (!attempt_) return finish(128 + number, "ended at once by a second " + signal_name(number));
+  leaving_ = number;
+  attempt_->kill();
 }
 
 // ---- attempts
@@ -295,6 +298,7 @@ void Supervisor::on_finding(const Finding& finding, const ProgressBoard::View& v
 
 void Supervisor::on_end(const AttemptEnd& end) {
   attempt_.reset();
+  if (leaving_ != 0) return finish(128 + leaving_, "ended at once by a second " + signal_name(leaving_));
   if (end.code == 0) return finish(0, "done");
   if (end.code == static_cast<int>(ExitCode::kPreempted)) return finish(end.code, "asked to stop: saved");
   const auto cause = end.text.empty() ? "the job ended with " + code_text(end.code) : end.text;

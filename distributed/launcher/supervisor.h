@@ -56,8 +56,8 @@ std::vector<std::string> command_of(const LaunchPlan& plan, const std::vector<Ho
 /// Of the newest checkpoint that looks complete in the run directory; nothing if there is none.
 std::optional<std::int64_t> newest_step(const std::filesystem::path& run_dir);
 
-/// Until a Supervisor takes them, SIGINT, SIGTERM, SIGHUP and SIGUSR1 end this process at once, with a word and 128 +
-/// the signal: nothing is there to be saved. A SIGHUP that is ignored (nohup) stays ignored, then and later.
+/// Until a Supervisor takes them, SIGINT, SIGTERM, SIGHUP and SIGUSR1 end this process at once, with a word and
+/// code 75: nothing is there to be saved. A SIGHUP that is ignored (nohup) stays ignored, then and later.
 void leave_on_stop_signals();
 
 class Supervisor {
@@ -109,6 +109,7 @@ class Supervisor {
   bool joined_ = false;                           // all ranks of this attempt were there
   std::int64_t number_ = -1;                      // of the attempt
   int stop_signal_ = 0, end_signals_ = 0;
+  int leaving_ = 0;  // the second signal
   Clock::time_point last_step_line_{};
   std::int64_t last_noted_step_ = kUnknownStep;
   int code_ = 1;

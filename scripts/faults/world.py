@@ -115,7 +115,8 @@ class Job:
         self.started = time.time()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL,
-                                            stdout=output or log, stderr=output or log, env=env, start_new_session=True)
+                                            stdout=output or log, stderr=output or log, env=env, start_new_session=True,
+                                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
 
     def no_more_faults(self):
         """Ranks that start from now on read an empty plan."""

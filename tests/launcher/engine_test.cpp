@@ -57,7 +57,7 @@ std::string shell_output(const std::string& line) {
 TEST(Engine, MpirunOfTwoHosts) {
   EXPECT_EQ(printable(mpirun_command(two_hosts())),
             "mpirun -np 4 --map-by seq --host node1,node1,node2,node2 --bind-to none --tag-output "
-            "--mca orte_abort_on_non_zero_status 1 --mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
+            "--mca orte_abort_on_non_zero_status 1 --mca oob_tcp_keepalive_time 2 "
             "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 --mca plm_rsh_no_tree_spawn 1 "
             "--mca plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=10' /opt/triptych train run.yaml");
 }
@@ -68,7 +68,7 @@ TEST(Engine, RanksOfOneMachineLookForNoNetwork) {
   shape.shares.resize(1);
   EXPECT_THAT(printable(mpirun_command(shape)), Not(HasSubstr("--mca pml"))) << "node1 is another machine";
   shape.shares[0].host.name = "localhost";
-  EXPECT_THAT(printable(mpirun_command(shape)), HasSubstr("--mca pml ob1 "));
+  EXPECT_THAT(printable(mpirun_command(shape)), HasSubstr("--mca odls_base_sigkill_timeout 0 --mca pml ob1 "));
 }
 
 TEST(Engine, EverySettingReachesMpirun) {
