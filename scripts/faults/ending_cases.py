@@ -169,9 +169,9 @@ CASES = [
     Case("A2.trace", "a crash prints its backtrace", backtrace),
     Case("A3", "exit(0) in the middle of a run", exits_early),
     Case("A3.start", "a rank exits in start-up", exits_in_start_up),
-    Case("A5", "too little address space", too_little_memory),
+    Case("A5", "too little address space", too_little_memory, long=True),
     Case("A9.ranks", "SIGTERM to ranks, SIGHUP to the launcher", asked_at_ranks),
     Case("A9.data", "SIGTERM while data is late", asked_while_data_is_late),
     Case("A9.start", "signals in start-up", asked_in_start_up),
-    Case("A10", "SIGKILL soon after SIGTERM", grace_too_short),
+    Case("A10", "SIGKILL soon after SIGTERM", grace_too_short, long=True),
 ]

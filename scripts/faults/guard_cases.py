@@ -68,6 +68,6 @@ def save_every_step(trial):
 CASES = [
     Case("F3", "a bit flips on one of three ranks", flipped_bit),
     Case("D1", "other locale, time zone, folder and fresh memory", surroundings),
-    Case("C19", "a checkpoint at every step", save_every_step),
-    Case("L.cost", "memory and work of the launcher", launcher_cost),
+    Case("C19", "a checkpoint at every step", save_every_step, long=True),
+    Case("L.cost", "memory and work of the launcher", launcher_cost, long=True),
 ]

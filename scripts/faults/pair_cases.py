@@ -115,7 +115,7 @@ CASES = [
     Case("B3.delay", "100 ms and more between hosts", impaired("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
     Case("B4.loss", "5 % of packets are lost", impaired("netem", "loss", "5%"), needs=hosts.missing_delays),
     Case("B4.rate", "20 Mbit/s between hosts", impaired("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
-         needs=hosts.missing),
+         long=True, needs=hosts.missing),
     Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),
     Case("B7.order", "hosts in another order, and in another again", other_order, needs=hosts.missing),
     Case("B8.config", "a host has another configuration", other_config, needs=hosts.missing),

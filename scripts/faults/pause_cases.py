@@ -79,6 +79,6 @@ CASES = [
         "allreduce.enter", -1, ("all 2 running ranks are in collective",), ("stack of rank 0 on",), ("stack of rank 1 on",))),
     Case("A6.data", "a thread that reads data stands still", hangs_at(
         "decode", 1, ("rank 1 on ", "step "), ("stack of rank 1 on",), count=0)),
-    Case("A7.half", "a pause of half the limit warns once, a slow save does not", half_the_limit),
+    Case("A7.half", "a pause of half the limit warns once, a slow save does not", half_the_limit, long=True),
     Case("I4", "all processes stand still for 15 s", all_stand_still),
 ]
