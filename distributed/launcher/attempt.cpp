@@ -16,7 +16,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr auto kTick = milliseconds(100);
+constexpr auto kTick = milliseconds(250);
 // mpirun clears up after a dead rank by itself, and its exit code then tells the signal. A rank that met an error may
 // take some time to say so, though its connection is closed.
 constexpr double kLeftToEngine_s = 3;
