@@ -10,7 +10,6 @@ import tempfile
 import time
 import types
 import unittest
-from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -225,9 +224,13 @@ sys.stdin.readline()
         self.assertEqual(oracles.clean_outside([]), "")
         with self.assertRaisesRegex(Failure, "CLEAN: left behind: a, b"):
             oracles.clean_outside(["a", "b"])
-        self.assertIn("2 files", oracles.clean_outside(["a", "b"], mpirun_was_killed=True))
-        with mock.patch.object(oracles, "UNLINKS_AFTER_KILLED_MPIRUN", True), self.assertRaisesRegex(Failure, "CLEAN"):
-            oracles.clean_outside(["a"], mpirun_was_killed=True)
+        sessions = ["/tmp/x/ompi.near.0", "/tmp/x/ompi.far.0"]
+        self.assertIn("2 session folders", oracles.clean_outside(sessions, mpirun_was_killed=True))
+        for excused in (True, False):
+            with self.assertRaisesRegex(Failure, "CLEAN: left behind: .*vader"):
+                oracles.clean_outside([*sessions, "/dev/shm/vader_segment.near.0.1.0"], mpirun_was_killed=excused)
+        with self.assertRaisesRegex(Failure, "CLEAN: left behind: .*ompi"):
+            oracles.clean_outside(sessions)
 
 
 class Time(unittest.TestCase):
