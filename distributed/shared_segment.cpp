@@ -3,18 +3,18 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
-#include <string_view>
+
+#include "distributed/launch_environment.h"
 
 namespace triptych {
 namespace {
 
 /// The file that this process made among those it has mapped: vader_segment.HOST.USER.JOB.RANK_ON_HOST.
 std::string own_segment() {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_NODE_RANK");
-  if (rank == nullptr) return "";
-  const std::string end = "." + std::string(rank);
+  const auto rank = environment_variable("OMPI_COMM_WORLD_NODE_RANK");
+  if (!rank) return "";
+  const std::string end = "." + *rank;
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {
     const auto begin = line.find("/dev/shm/vader_segment.");

@@ -202,7 +202,9 @@ std::map<std::int64_t, std::string> tensor_places(std::string_view header, std::
   const auto parsed = parse_safetensors_header(header.substr(sizeof(std::uint64_t)),
                                                static_cast<std::uint64_t>(file_bytes - begin), path.string());
   std::map<std::int64_t, std::string> places;
-  for (const auto& [name, tensor] : parsed.tensors) places[begin + static_cast<std::int64_t>(tensor.begin)] = name;
+  for (const auto& [name, tensor] : parsed.tensors) {
+    if (tensor.begin < tensor.end) places[begin + static_cast<std::int64_t>(tensor.begin)] = name;
+  }
   return places;
 }
 

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -135,7 +136,7 @@ void Attempt::ask_stop() {
 void Attempt::kill() {
   server_.ask_leave();
   kill_own_ranks();
-  down_steps_ = 1;  // mpirun is asked first: it removes its files
+  down_steps_ = std::max(down_steps_, 1);  // mpirun is asked first: it removes its files
   tear_down(0);
 }
 

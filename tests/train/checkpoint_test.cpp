@@ -230,6 +230,23 @@ TEST(Checkpoint, AFlippedBitsTensorIsNamed) {
   }
 }
 
+TEST(Checkpoint, ATensorWithoutElementsIsNotTakenForTheDamagedOne) {
+  const TempDir folder;
+  const auto path = folder / "step_00000001";
+  StateSnapshot snapshot;
+  snapshot.model = {{"weight", at::ones({3})}, {"z", at::ones({0})}};
+  write_checkpoint(path, Manifest(), snapshot, "");
+  auto damaged = read_file(path / "model.safetensors");
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  std::ofstream(path / "model.safetensors", std::ios::binary) << damaged;
+  try {
+    verify_checkpoint(path);
+    FAIL() << "not noticed";
+  } catch (const DamagedCheckpoint& error) {
+    EXPECT_THAT(error.what(), testing::EndsWith("; damaged in it: weight"));
+  }
+}
+
 TEST(Checkpoint, ManifestsOfTheVersionBeforeAreRead) {
   const TempDir folder;
   const auto path = write_step(folder.path(), 1);
