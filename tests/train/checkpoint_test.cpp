@@ -234,7 +234,7 @@ TEST(Checkpoint, ATensorWithoutElementsIsNotTakenForTheDamagedOne) {
   const TempDir folder;
   const auto path = folder / "step_00000001";
   StateSnapshot snapshot;
-  snapshot.model = {{"weight", at::ones({3})}, {"z", at::ones({0})}};
+  snapshot.model = {{"z", at::ones({0})}, {"weight", at::ones({3})}};  // both begin where the data do
   write_checkpoint(path, Manifest(), snapshot, "");
   auto damaged = read_file(path / "model.safetensors");
   damaged.back() = static_cast<char>(damaged.back() ^ 1);
