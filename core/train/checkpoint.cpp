@@ -229,12 +229,13 @@ std::string damaged_parts(const fs::path& path, const Manifest::File& expected) 
 }  // namespace
 
 void write_checkpoint(const fs::path& folder, Manifest manifest, const StateSnapshot& snapshot,
-                      const std::string& config_text, DiskOps& disk) {
+                      const std::string& config_text, DiskOps& disk, const std::function<void()>& before_rename) {
   const fs::path unfinished = folder.string() + ".tmp";
   disk.remove_all(unfinished);
   disk.make_folders(unfinished);
   try {
     write_files(unfinished, manifest, snapshot, config_text, disk);
+    before_rename();
     put_in_place(unfinished, folder, disk);
   } catch (...) {
     remove_quietly(unfinished, disk);

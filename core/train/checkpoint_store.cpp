@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "core/base/background.h"
+#include "core/base/clock.h"
 #include "core/base/errors.h"
 #include "core/base/fault_plan.h"
 #include "core/base/log.h"
@@ -58,6 +60,11 @@ void remove_if_possible(const fs::path& path, DiskOps& disk) {
   } catch (const StorageError& error) {
     log_warning(error.what());
   }
+}
+
+template <class Future>
+bool is_ready(const Future& future) {
+  return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
 /// The name of a checkpoint that an earlier start found damaged; empty if there is none.
@@ -145,35 +152,47 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 void CheckpointWriter::wait() {
-  if (running_.valid()) collect();
+  while (!running_.empty()) collect();
 }
 
 void CheckpointWriter::wait_at_most(double seconds) {
-  if (running_.valid()) running_.wait_for(std::chrono::duration<double>(seconds));
+  if (!running_.empty()) running_.back().ended.wait_for(std::chrono::duration<double>(seconds));
 }
 
 void CheckpointWriter::poll() {
-  if (running_.valid() && running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) collect();
+  while (!running_.empty() && is_ready(running_.front().ended)) collect();
+}
+
+bool CheckpointWriter::ready() const {
+  return running_.size() < 2 && (!written_.valid() || is_ready(written_));
 }
 
 void CheckpointWriter::save(const Stage& stage) {
-  wait();
+  while (running_.size() > 1) collect();
+  if (written_.valid()) written_.wait();
+  SaveJob job;
   try {
-    job_ = stage(std::move(job_.snapshot));
+    job = stage(std::move(snapshot_));
   } catch (const StorageError& error) {
     note_failure(error.what());
     return;
   }
-  running_path_ = store_.path(job_.manifest.step);
-  std::promise<void> copied;
+  snapshot_ = std::move(job.snapshot);
+  const auto step = job.manifest.step;
+  const auto before = running_.empty() ? std::shared_future<double>() : running_.back().ended;
+  std::promise<void> copied, written;
   copied_ = copied.get_future();
-  running_ = std::async(std::launch::async, [this, copied = std::move(copied)]() mutable {
-    const auto start = std::chrono::steady_clock::now();
-    job_.snapshot.finish();
+  written_ = written.get_future().share();
+  auto work = [this, before, job = std::move(job), copied = std::move(copied), written = std::move(written)]() mutable {
+    work_in_background();
+    const auto start = Clock::now();
+    snapshot_.finish();
     copied.set_value();
-    write(job_);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  });
+    const double copy_s = seconds_since(start);
+    if (before.valid()) before.wait();
+    return copy_s + write(job, std::move(written));
+  };
+  running_.push_back({step, std::async(std::launch::async, std::move(work)).share()});
 }
 
 void CheckpointWriter::wait_for_copy() {
@@ -182,16 +201,25 @@ void CheckpointWriter::wait_for_copy() {
   copied_ = {};
 }
 
-void CheckpointWriter::write(const SaveJob& job) const {
+/// Returns the seconds that it took, without those of waiting for the word that the state is sound.
+double CheckpointWriter::write(const SaveJob& job, std::promise<void> written) const {
   const FaultStep here(job.manifest.step);
+  const auto start = Clock::now();
+  double waited = 0;
   auto& disk = store_.disk();
   for (const auto& log : job.logs) disk.sync_file(log);
-  write_checkpoint(store_.path(job.manifest.step), job.manifest, job.snapshot, job.config_text, disk);
+  write_checkpoint(store_.path(job.manifest.step), job.manifest, snapshot_, job.config_text, disk, [&] {
+    written.set_value();
+    const auto begin = Clock::now();
+    if (job.sound.valid()) job.sound.get();
+    waited = seconds_since(begin);
+  });
   try {
     prune(job.best_step);
   } catch (const Error& error) {  // the new checkpoint is safe: an old one too many does no harm
     log_warning(error.what());
   }
+  return seconds_since(start) - waited;
 }
 
 void CheckpointWriter::prune(std::optional<std::int64_t> best_step) const {
@@ -202,13 +230,18 @@ void CheckpointWriter::prune(std::optional<std::int64_t> best_step) const {
   }
 }
 
-/// Ends the running save: a success, or one more failure that training survives.
+/// Ends the oldest running save: a success, or one more failure that training survives.
 void CheckpointWriter::collect() {
+  const auto ended = running_.front();
+  running_.pop_front();
   try {
-    last_write_seconds_ = running_.get();
+    last_write_seconds_ = ended.ended.get();
     failures_in_a_row_ = 0;
-    log_info("saved " + running_path_.string() + " in " + human_duration(last_write_seconds_));
-    on_saved_(job_.manifest.step, last_write_seconds_);
+    log_info("saved " + store_.path(ended.step).string() + " in " + human_duration(last_write_seconds_));
+    on_saved_(ended.step, last_write_seconds_);
+  } catch (const std::future_error&) {
+    log_warning("the save of step " + std::to_string(ended.step) +
+                " was given up: the run failed before its state was checked");
   } catch (const std::exception& error) {
     note_failure(error.what());
   }

@@ -2,6 +2,7 @@
 // new ones in the background and removes old ones.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -50,10 +51,10 @@ struct SaveJob {
   std::string config_text;
   std::vector<std::filesystem::path> logs;  ///< synced before the manifest says how long they are
   std::optional<std::int64_t> best_step;    ///< stays, by checkpoint.keep_best
+  std::shared_future<void> sound;           ///< ready: the state was found good, and may become a checkpoint
 };
 
-/// Writes in one background thread, at most one checkpoint at a time; then removes what the configuration does not
-/// keep.
+/// Writes in a background thread, one checkpoint after the other; then removes what the configuration does not keep.
 class CheckpointWriter {
  public:
   CheckpointWriter(CheckpointStore store, CheckpointConfig config, RunGeometry geometry)
@@ -61,37 +62,44 @@ class CheckpointWriter {
   ~CheckpointWriter();  ///< waits
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
-  /// Waits for the save that is running.
+  /// Waits for all saves that are running.
   void wait();
   /// Called, by poll or wait, for each checkpoint that is on the disk.
   void on_saved(std::function<void(std::int64_t step, double seconds)> call) { on_saved_ = std::move(call); }
   /// Begins a snapshot of the state; `room` is the memory of the last one (begin_snapshot).
   using Stage = std::function<SaveJob(StateSnapshot room)>;
-  /// Waits for the previous save, then calls `stage` (so at most one copy exists); the thread finishes the snapshot and
-  /// writes it. The state must not change before wait_for_copy() has returned.
+  /// Waits until the previous snapshot is written, then calls `stage` (so at most one copy exists); the thread finishes
+  /// the snapshot, writes it, and renames it into place once SaveJob::sound is ready; it gives the save up where the
+  /// promise of that is broken. The state must not change before wait_for_copy() has returned.
   void save(const Stage& stage);
   /// Waits until the state of the last save() is copied. Returns at once if it is.
   void wait_for_copy();
-  /// Waits for the save that is running, but not longer.
+  /// Waits for the saves that are running, but not longer.
   void wait_at_most(double seconds);
-  /// Looks, without waiting, whether a save has ended, and logs how.
+  /// Looks, without waiting, whether saves have ended, and logs how.
   void poll();
+  /// Whether save() would return without waiting.
+  bool ready() const;
   std::int64_t failures_in_a_row() const { return failures_in_a_row_; }
   const std::string& last_error() const { return last_error_; }
   double last_write_seconds() const { return last_write_seconds_; }
 
  private:
-  void write(const SaveJob& job) const;
+  struct Running {
+    std::int64_t step;
+    std::shared_future<double> ended;  ///< seconds that the write took
+  };
+  double write(const SaveJob& job, std::promise<void> written) const;
   void prune(std::optional<std::int64_t> best_step) const;
   void collect();
   void note_failure(const std::string& what);
   CheckpointStore store_;
   CheckpointConfig config_;
   RunGeometry geometry_;
-  SaveJob job_;                  ///< of the last save: what the thread reads while it runs
-  std::future<double> running_;  ///< seconds that the write took
-  std::future<void> copied_;     ///< the state is
-  std::filesystem::path running_path_;
+  StateSnapshot snapshot_;            ///< of the last save: what its thread reads until it is written
+  std::deque<Running> running_;       ///< at most two: one is renamed into place while the next is copied
+  std::future<void> copied_;          ///< the state is
+  std::shared_future<void> written_;  ///< the snapshot is, or never will be
   std::int64_t failures_in_a_row_ = 0;
   std::function<void(std::int64_t step, double seconds)> on_saved_ = [](std::int64_t, double) {};
   std::string last_error_;

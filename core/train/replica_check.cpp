@@ -2,53 +2,20 @@
 #include "core/train/replica_check.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <utility>
 #include <vector>
 
+#include "core/base/background.h"
 #include "core/base/hash.h"
 #include "core/base/strings.h"
 #include "core/module/tensor_hash.h"
 
 namespace triptych {
 namespace {
-
-/// The items of a state with their hashes, in the order of the visit.
-class ItemHashes : public StateVisitor {
- public:
-  void tensor(const std::string& name, at::Tensor& tensor) override { add(name, 0, tensor.detach()); }
-  void integer(const std::string& name, std::int64_t& value) override {
-    add(name, std::bit_cast<std::uint64_t>(value));
-  }
-  void real(const std::string& name, double& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
-  void text(const std::string& name, std::string& value) override { add(name, xxh64(value)); }
-
-  /// Hashes the tensors, as many at a time as this rank has threads.
-  void finish() {
-    const auto count = static_cast<std::int64_t>(tensors_.size());
-    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-        if (tensors_[i].defined()) hashes_[i] = static_cast<std::int64_t>(tensor_hash(tensors_[i]));
-      }
-    });
-    tensors_.clear();
-  }
-  const std::vector<std::string>& names() const { return names_; }
-  const std::vector<std::int64_t>& hashes() const { return hashes_; }
-
- private:
-  void add(const std::string& name, std::uint64_t hash, at::Tensor tensor = {}) {
-    names_.push_back(name);
-    hashes_.push_back(static_cast<std::int64_t>(hash));
-    tensors_.push_back(std::move(tensor));
-  }
-  std::vector<std::string> names_;
-  std::vector<std::int64_t> hashes_;
-  std::vector<at::Tensor> tensors_;
-};
 
 /// Ranks by what they hold.
 using Groups = std::map<std::int64_t, std::vector<std::int64_t>>;
@@ -99,16 +66,49 @@ std::string doubt(const Groups& groups, std::size_t ranks) {
                     : " (no majority tells which of them are wrong)";
 }
 
-[[noreturn]] void throw_difference(const ItemHashes& mine, std::int64_t step, const std::string& host,
-                                   Collectives& comm) {
-  const auto hosts = comm.all_gather_text(host);
+}  // namespace
+
+/// The items of a state with their hashes, in the order of the visit.
+class ReplicaCheck::ItemHashes : public StateVisitor {
+ public:
+  void tensor(const std::string& name, at::Tensor& tensor) override {
+    const bool stays = stays_until_change(tensor);
+    if (stays) rest_.emplace_back(names_.size(), tensor.detach());
+    add(name, stays ? 0 : tensor_hash(tensor));
+  }
+  void integer(const std::string& name, std::int64_t& value) override {
+    add(name, std::bit_cast<std::uint64_t>(value));
+  }
+  void real(const std::string& name, double& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
+  void text(const std::string& name, std::string& value) override { add(name, xxh64(value)); }
+
+  /// Of the tensors that stay, by the calling thread alone: ATen's belong to the step that runs meanwhile.
+  void hash_the_rest() {
+    for (const auto& [index, tensor] : rest_) hashes_[index] = static_cast<std::int64_t>(tensor_hash(tensor));
+    rest_.clear();
+  }
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<std::int64_t>& hashes() const { return hashes_; }
+
+ private:
+  void add(const std::string& name, std::uint64_t hash) {
+    names_.push_back(name);
+    hashes_.push_back(static_cast<std::int64_t>(hash));
+  }
+  std::vector<std::string> names_;
+  std::vector<std::int64_t> hashes_;
+  std::vector<std::pair<std::size_t, at::Tensor>> rest_;
+};
+
+void ReplicaCheck::throw_difference(const ItemHashes& mine) {
+  const auto hosts = comm_.all_gather_text(host_);
   const auto count = static_cast<std::int64_t>(mine.hashes().size());
-  const auto by_rank = comm.all_gather(at::tensor(mine.hashes(), at::kLong)).view({comm.size(), count});
+  const auto by_rank = comm_.all_gather(at::tensor(mine.hashes(), at::kLong)).view({comm_.size(), count});
   const auto differs = (by_rank != by_rank[0]).any(0);
   const auto items = differs.sum().item<std::int64_t>(), first = differs.to(at::kLong).argmax().item<std::int64_t>();
-  const auto ranks = static_cast<std::size_t>(comm.size());
+  const auto ranks = static_cast<std::size_t>(comm_.size());
   const auto groups = groups_of(by_rank.select(1, first));
-  throw ReplicaError("step " + std::to_string(step) + ": the ranks no longer hold the same state. " +
+  throw ReplicaError("step " + std::to_string(step_) + ": the ranks no longer hold the same state. " +
                          mine.names()[static_cast<std::size_t>(first)] + ": " + who_differs(groups, ranks, hosts) +
                          doubt(groups, ranks) +
                          (items > 1 ? "; " + std::to_string(items - 1) + " more items differ" : "") +
@@ -118,16 +118,28 @@ std::string doubt(const Groups& groups, std::size_t ranks) {
                      culprit_of(groups, ranks));
 }
 
-}  // namespace
+ReplicaCheck::ReplicaCheck(Collectives& comm, std::string host) : comm_(comm), host_(std::move(host)) {}
+ReplicaCheck::~ReplicaCheck() = default;
 
-void check_replicas(const VisitState& visit, std::int64_t step, const std::string& host, Collectives& comm) {
-  ItemHashes mine;
-  visit(mine);
-  mine.finish();
-  const auto all = xxh64(mine.hashes().data(), mine.hashes().size() * sizeof(std::int64_t));
-  const auto by_rank = comm.all_gather(at::full({1}, static_cast<std::int64_t>(all), at::kLong));
-  if ((by_rank == by_rank[0]).all().item<bool>()) return;
-  throw_difference(mine, step, host, comm);
+void ReplicaCheck::begin(const VisitState& visit, std::int64_t step) {
+  if (comm_.size() == 1) return;
+  if (hashed_.valid()) hashed_.wait();
+  step_ = step;
+  items_ = std::make_unique<ItemHashes>();
+  visit(*items_);
+  hashed_ = std::async(std::launch::async, [items = items_.get()] {
+    work_in_background();
+    items->hash_the_rest();
+  });
+}
+
+void ReplicaCheck::finish() {
+  if (!hashed_.valid()) return;
+  hashed_.get();
+  const auto mine = std::move(items_);
+  const auto all = xxh64(mine->hashes().data(), mine->hashes().size() * sizeof(std::int64_t));
+  const auto by_rank = comm_.all_gather(at::full({1}, static_cast<std::int64_t>(all), at::kLong));
+  if (!(by_rank == by_rank[0]).all().item<bool>()) throw_difference(*mine);
 }
 
 }  // namespace triptych

@@ -2,6 +2,8 @@
 // some does not say so by itself.
 #pragma once
 #include <cstdint>
+#include <future>
+#include <memory>
 #include <string>
 
 #include "core/base/errors.h"
@@ -22,9 +24,27 @@ class ReplicaError : public PeerError {
   int culprit_;
 };
 
-/// Compares what `visit` lists, item by item, by xxh64. All-gathers 8 bytes where the ranks agree. Throws ReplicaError
-/// on every rank, naming `step`, the first item that differs, and the rank(s) and host(s) whose bits are not the
-/// majority's; all of them where there is no majority, as with two ranks. Collective.
-void check_replicas(const VisitState& visit, std::int64_t step, const std::string& host, Collectives& comm);
+/// Compares a state between the ranks, item by item, by xxh64. A thread hashes while training goes on.
+class ReplicaCheck {
+ public:
+  /// `host`: of this rank, for the message.
+  ReplicaCheck(Collectives& comm, std::string host);
+  ~ReplicaCheck();  ///< waits for the thread
+  /// Takes what `visit` lists after `step`. What stays_until_change() must not change before finish() has returned.
+  void begin(const VisitState& visit, std::int64_t step);
+  /// Waits for the hashes of what was begun, and does nothing where nothing was. All-gathers 8 bytes where the ranks
+  /// agree. Throws ReplicaError on every rank, naming the step, the first item that differs, and the rank(s) and host(s)
+  /// whose bits are not the majority's; all of them where there is no majority, as with two ranks. Collective.
+  void finish();
+
+ private:
+  class ItemHashes;
+  [[noreturn]] void throw_difference(const ItemHashes& mine);
+  Collectives& comm_;
+  const std::string host_;
+  std::int64_t step_ = 0;
+  std::unique_ptr<ItemHashes> items_;
+  std::future<void> hashed_;
+};
 
 }  // namespace triptych

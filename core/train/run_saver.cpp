@@ -15,21 +15,23 @@ void RunSaver::wait() {
   agreed_at_length(comm_, [&] {
     if (writer_) writer_->wait();
   });
+  busy_ = false;
 }
 
 void RunSaver::save(const Stage& stage) {
-  wait();
+  if (busy_) wait();
   if (writer_) writer_->save(stage);
+  busy_ = true;
 }
 
 void RunSaver::wait_for_copy() {
   if (writer_) writer_->wait_for_copy();
 }
 
-bool RunSaver::failing() {
-  if (!writer_) return false;
+RunSaver::Look RunSaver::look() {
+  if (!writer_) return {};
   writer_->poll();
-  return writer_->failures_in_a_row() >= max_failures_;
+  return {!writer_->ready(), writer_->failures_in_a_row() >= max_failures_};
 }
 
 bool RunSaver::settled() {

@@ -47,7 +47,7 @@ class CopyOut : public TensorVisitor {
   void tensor(const std::string& name, at::Tensor& tensor) override {
     if (!seen_.insert(name).second) throw std::logic_error("two items of state are called " + name);
     at::Tensor copy = room_for(name, tensor);
-    if (can_wait(tensor)) {
+    if (stays_until_change(tensor)) {
       snapshot_.pending.push_back({copy, tensor.detach()});
     } else {
       copy.copy_(tensor.detach());
@@ -60,10 +60,6 @@ class CopyOut : public TensorVisitor {
   }
 
  private:
-  static bool can_wait(const at::Tensor& tensor) {
-    constexpr std::size_t kLarge = 64 << 10;
-    return tensor.is_cpu() && tensor.is_contiguous() && tensor.nbytes() >= kLarge;
-  }
   at::Tensor room_for(const std::string& name, const at::Tensor& tensor) const {
     const auto old = room_.find(name);
     const bool fits = old != room_.end() && old->second.sizes() == tensor.sizes() &&
@@ -181,6 +177,11 @@ std::set<std::string> names_of_model(const Module& module) {
   for (const auto& list : {module.parameters(), module.buffers()})
     for (const auto& item : list) names.insert(item.name);
   return names;
+}
+
+bool stays_until_change(const at::Tensor& tensor) {
+  constexpr std::size_t kLarge = 64 << 10;  // running statistics, which a forward changes, are smaller
+  return tensor.is_cpu() && tensor.is_contiguous() && tensor.nbytes() >= kLarge;
 }
 
 /// Not by ATen, whose threads belong to the step that runs meanwhile.

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -42,7 +43,10 @@ class TrainRun {
   TrainRun(const TrainRequest& request, const Place& place, Collectives& comm);
   ExitCode run();
   /// After run() threw.
-  void give_save_a_moment() { saver_->wait_at_most(1); }
+  void give_save_a_moment() {
+    sound_.reset();
+    saver_->wait_at_most(1);
+  }
 
  private:
   // Start.
@@ -58,10 +62,11 @@ class TrainRun {
   void evaluate_if_due();
   void verify_if_due();
   void verify();
+  void clear_save();
   void save_if_due();
   void save();
   void settle();
-  SaveJob stage(StateSnapshot room);
+  SaveJob stage(StateSnapshot room, std::shared_future<void> sound);
   // Decisions.
   struct Boundary {
     bool stop = false, storage_failed = false, bad_records = false, no_batch = false;
@@ -109,6 +114,8 @@ class TrainRun {
   std::unique_ptr<BadRecords> bad_records_;
   std::unique_ptr<RunLog> log_;  // rank 0
   std::unique_ptr<RunSaver> saver_;
+  std::unique_ptr<ReplicaCheck> replicas_;
+  std::optional<std::promise<void>> sound_;  // given to the save in flight when its state has been checked
   std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
   std::int64_t saved_step_ = -1, verified_step_ = -1;
   double stall_s_ = 0;  // that training stood still for the save in flight
@@ -197,9 +204,11 @@ void TrainRun::start_logs() {
     });
   }
   saver_ = std::make_unique<RunSaver>(comm_, std::move(writer), saving.max_failures);
+  replicas_ = std::make_unique<ReplicaCheck>(comm_, place_.host);
   trainer_->before_change([this] {
     const auto begin = Clock::now();
     saver_->wait_for_copy();
+    clear_save();
     stall_s_ += seconds_since(begin);
   });
   if (!root()) return;
@@ -303,9 +312,11 @@ void TrainRun::one_step() {
 
 /// One all-reduce for everything that a rank may know alone.
 TrainRun::Boundary TrainRun::agree_on(bool met_bad_records) {
-  constexpr std::int64_t kField = 1 << 15;  // more than there are ranks
+  // More than there are ranks; one bit is left for the first fact, which only rank 0 knows.
+  constexpr std::int64_t kField = 1 << 15;
   std::int64_t mine = 0;
-  for (const bool fact : {signal_.asked() != 0, saver_->failing(), met_bad_records, no_batch_.has_value()}) {
+  const auto saver = saver_->look();
+  for (const bool fact : {saver.busy, signal_.asked() != 0, saver.failing, met_bad_records, no_batch_.has_value()}) {
     mine = mine * kField + static_cast<std::int64_t>(fact);
   }
   auto sum = comm_.sum(mine);
@@ -315,6 +326,7 @@ TrainRun::Boundary TrainRun::agree_on(bool met_bad_records) {
   boundary.bad_records = next();
   boundary.storage_failed = next();
   boundary.stop = next();
+  saver_->told_busy(next());
   return boundary;
 }
 
@@ -375,6 +387,7 @@ void TrainRun::evaluate_if_due() {
   board_.set_phase(Phase::kEvaluate);
   const auto spec = parts_.objective->needs();
   saver_->wait_for_copy();  // the averages change places with the weights
+  clear_save();
   std::optional<WeightEma::InUse> averaged(std::in_place, trainer_->ema());
   const auto metrics = evaluations.run(step,
                                        {.comm = comm_,
@@ -414,12 +427,21 @@ void TrainRun::verify_if_due() {
   if (request_.config.train.verify_every.due(trainer_->steps_done(), parts_.plan.geometry)) verify();
 }
 
-/// Throws on every rank where one holds other bits than the rest. Collective.
+/// Begins to look whether all ranks hold the same bits: clear_save() tells.
 void TrainRun::verify() {
-  if (comm_.size() == 1 || verified_step_ == trainer_->steps_done()) return;
-  check_replicas([this](StateVisitor& visitor) { trainer_->visit_replicas(visitor); }, trainer_->steps_done(),
-                 place_.host, comm_);
+  if (verified_step_ == trainer_->steps_done()) return;
+  replicas_->begin([this](StateVisitor& visitor) { trainer_->visit_replicas(visitor); }, trainer_->steps_done());
   verified_step_ = trainer_->steps_done();
+}
+
+/// Before the state changes. Throws on every rank where one holds other bits than the rest, or where the save in flight
+/// holds weights that nothing can go on from, which would push out those that can; such a save is given up. Collective.
+void TrainRun::clear_save() {
+  replicas_->finish();
+  if (!sound_) return;
+  trainer_->check_weights();
+  sound_->set_value();
+  sound_.reset();
 }
 
 void TrainRun::save_if_due() {
@@ -435,14 +457,16 @@ void TrainRun::save_if_due() {
 }
 
 void TrainRun::save() {
-  verify();
-  trainer_->check_weights();  // a checkpoint that nothing can go on from would push out those that can
   const auto begin = Clock::now();
+  if (sound_) clear_save();  // the same step is saved again
+  verify();
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
   during(Phase::kSave, [&] {
     const Trainer::WholeState whole(*trainer_, Trainer::WholeState::Where::kRoot);
-    saver_->save([this](StateSnapshot room) { return stage(std::move(room)); });
+    std::promise<void> sound;
+    saver_->save([&](StateSnapshot room) { return stage(std::move(room), sound.get_future().share()); });
+    sound_ = std::move(sound);
   });
   stall_s_ += seconds_since(begin);
 }
@@ -450,6 +474,7 @@ void TrainRun::save() {
 /// The end of a run: every byte must be on the disk, so a failed last save is tried once more. Collective.
 void TrainRun::settle() {
   const auto settled = [&] {
+    clear_save();
     bool all = false;
     during(Phase::kSave, [&] { all = saver_->settled(); });
     return all;
@@ -460,7 +485,7 @@ void TrainRun::settle() {
 }
 
 /// Rank 0 alone: every rank holds the same state.
-SaveJob TrainRun::stage(StateSnapshot room) {
+SaveJob TrainRun::stage(StateSnapshot room, std::shared_future<void> sound) {
   const auto& facts = parts_.compute;
   SaveJob job;
   job.manifest = {.step = trainer_->steps_done(),
@@ -479,6 +504,7 @@ SaveJob TrainRun::stage(StateSnapshot room) {
   job.config_text = request_.config_text;
   job.logs = log_->files();
   job.best_step = parts_.evaluations->best_step();
+  job.sound = std::move(sound);
   return job;
 }
 

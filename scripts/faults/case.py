@@ -35,7 +35,7 @@ class Trial:
         self.run_dir = self.folder / "run"
         self.detections, self.recoveries, self.notes, self.jobs = [], [], [], []
         self.mpirun_was_killed = False  # or one of its daemons: nobody else knows what there was to be removed
-        self.traces = Traces(self.mark)
+        self.traces = Traces(self.mark, every=2.0 if case.long else 0.2)
 
     def start(self, *options, **more):
         """`triptych launch`; see Job."""

@@ -8,16 +8,16 @@ from faults.oracles import Failure
 from faults.world import pace, steps_done
 
 RECOVERY = 10.0  # seconds that a fault may cost
-STEP = 0.25      # seconds
+PAUSE, STEP = 0.15, 0.18  # seconds: of all ranks in each step, and of a step with its work
 
 
 def many_kills(trial):
-    """kill -9 of random ranks, at exponentially distributed distances. Steps take 0.25 s: the run is as long as the kills."""
+    """kill -9 of random ranks, at exponentially distributed distances. Pauses make the run as long as the kills."""
     kills, mean = trial.world.settings.kills, trial.world.settings.mean
     steps = max(100, int(0.9 * kills * mean / STEP))
     trial.world.longer_config("soak", steps, save_every=1)
     trial.world.reference("soak")  # without pauses: bits do not know time
-    paced = [pace(STEP)]
+    paced = [pace(PAUSE, rank=-1)]
     # Random kills strike one step three times now and then: that says nothing of its samples.
     job = trial.start("--max-restarts", 1_000_000, "--same-step", 1000, config="soak", faults=paced)
     begin, made = time.time(), 0

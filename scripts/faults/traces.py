@@ -8,7 +8,6 @@ import time
 from faults import processes
 
 SHARED_MEMORY = pathlib.Path("/dev/shm")
-LOOK_EVERY = 0.2  # seconds
 LOOKS = 10  # at a new file, until somebody must have mapped it
 
 
@@ -22,15 +21,16 @@ def _shared_files():
 class Traces(threading.Thread):
     """Watches the processes of a mark until it is closed."""
 
-    def __init__(self, mark):
+    def __init__(self, mark, every):
+        """`every`: so many seconds it looks, which costs about 40 ms of a core."""
         super().__init__(daemon=True)
-        self._mark, self._over = mark, threading.Event()
+        self._mark, self._every, self._over = mark, every, threading.Event()
         self._older = _shared_files()
         self._looks, self._files, self._sockets = {}, set(), {}
         self.start()
 
     def run(self):
-        while not self._over.wait(LOOK_EVERY):
+        while not self._over.wait(self._every):
             self.look()
 
     def look(self):

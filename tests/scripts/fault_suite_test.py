@@ -182,7 +182,7 @@ sys.stdin.readline()
         return process, int(process.stdout.readline())
 
     def test_a_file_and_a_socket_that_outlive_their_process(self):
-        seen = traces.Traces(self.mark)
+        seen = traces.Traces(self.mark, 0.2)
         process, child = self.start(self.mark, "child")
         seen.look()
         process.communicate()
@@ -198,8 +198,8 @@ sys.stdin.readline()
 
     def test_what_is_another_s_or_older_stays(self):
         process, _ = self.start(self.mark + "x")
-        older = traces.Traces(self.mark + "x")
-        seen = traces.Traces(self.mark)
+        older = traces.Traces(self.mark + "x", 0.2)
+        seen = traces.Traces(self.mark, 0.2)
         (traces.SHARED_MEMORY / (self.name + "y")).touch()
         self.addCleanup((traces.SHARED_MEMORY / (self.name + "y")).unlink)
         seen.look()
@@ -211,7 +211,7 @@ sys.stdin.readline()
         self.assertTrue((traces.SHARED_MEMORY / self.name).exists())
 
     def test_it_sees_by_itself(self):
-        seen = traces.Traces(self.mark)
+        seen = traces.Traces(self.mark, 0.2)
         process, _ = self.start(self.mark)
         end = time.monotonic() + 20
         while not seen.left() and time.monotonic() < end:

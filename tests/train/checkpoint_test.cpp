@@ -306,7 +306,7 @@ TEST(CheckpointStore, WhatCannotBeListedIsNotEmpty) {
 SaveJob job_of(std::int64_t step, std::optional<std::int64_t> best) {
   SmallState state;
   state.steps = step;
-  return {some_manifest(step), take_snapshot(state.visit(), kModelNames), "a: 1\n", {}, best};
+  return {some_manifest(step), take_snapshot(state.visit(), kModelNames), "a: 1\n", {}, best, {}};
 }
 
 TEST(CheckpointWriter, KeepsLastEveryAndBest) {
@@ -338,7 +338,7 @@ TEST(CheckpointWriter, WritesTheStateThatWasWhenItWasCalled) {
     state.steps = step;
     writer.save([&](StateSnapshot room) {
       return SaveJob{
-          some_manifest(step), begin_snapshot(state.visit(), kModelNames, std::move(room)), "a: 1\n", {}, {}};
+          some_manifest(step), begin_snapshot(state.visit(), kModelNames, std::move(room)), "a: 1\n", {}, {}, {}};
     });
   }
   writer.wait_for_copy();
@@ -349,6 +349,41 @@ TEST(CheckpointWriter, WritesTheStateThatWasWhenItWasCalled) {
   load_checkpoint(store.path(5), loaded.visit(), kModelNames);
   EXPECT_TRUE((loaded.moment == 5).all().item<bool>());
   EXPECT_EQ(loaded.steps, 5);
+}
+
+TEST(CheckpointWriter, NothingIsACheckpointBeforeItsStateIsFoundSound) {
+  const TempDir folder;
+  const CheckpointStore store(folder.path());
+  CheckpointWriter writer(store, {}, {});
+  std::vector<double> told;
+  writer.on_saved([&](std::int64_t, double seconds) { told.push_back(seconds); });
+  const auto save = [&](std::int64_t step, std::promise<void>& sound) {
+    writer.save([&](StateSnapshot) {
+      auto job = job_of(step, std::nullopt);
+      job.sound = sound.get_future().share();
+      return job;
+    });
+  };
+  std::promise<void> first;
+  save(1, first);
+  writer.wait_at_most(0.3);
+  EXPECT_TRUE(store.steps().empty());
+  EXPECT_TRUE(fs::exists(store.path(1).string() + ".tmp"));
+  first.set_value();
+  writer.wait();
+  EXPECT_EQ(store.steps(), std::vector<std::int64_t>{1});
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_LT(told.front(), 0.3) << "waiting is not writing";
+  {
+    std::promise<void> never;
+    save(2, never);
+  }
+  writer.wait();
+  EXPECT_EQ(store.steps(), std::vector<std::int64_t>{1});
+  EXPECT_FALSE(fs::exists(store.path(2).string() + ".tmp"));
+  EXPECT_EQ(writer.failures_in_a_row(), 0) << "the disk did nothing wrong";
+  EXPECT_TRUE(writer.ready());
+  EXPECT_EQ(told.size(), 1U);
 }
 
 TEST(CheckpointWriter, AFullDiskIsSurvivedAndCounted) {

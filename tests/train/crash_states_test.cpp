@@ -187,7 +187,7 @@ TEST(CrashStates, OlderOnesGoOnlyWhenTheNewOneIsOnTheDisk) {
   CheckpointWriter writer(CheckpointStore(folder.path(), disk), config, {});
   StateOfStep state(3);
   writer.save([&](StateSnapshot) {
-    return SaveJob{manifest_of(3), take_snapshot(state.visit(), kModelPart), "a: 1\n", {}, {}};
+    return SaveJob{manifest_of(3), take_snapshot(state.visit(), kModelPart), "a: 1\n", {}, {}, {}};
   });
   writer.wait();
   ASSERT_EQ(writer.failures_in_a_row(), 0) << writer.last_error();

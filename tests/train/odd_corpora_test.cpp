@@ -86,7 +86,8 @@ TEST(OddCorpora, ACorpusOfNothingIsRefusedByNameOnAllRanks) {
     FAIL();
   } catch (const ConfigError& error) {  // exit 2
     const std::string text = error.what();
-    EXPECT_TRUE(text.starts_with("corpus texts: ") && text.ends_with("the shards hold no record")) << text;
+    EXPECT_TRUE(text.starts_with("rank 0 on ") && text.ends_with("the shards hold no record")) << text;
+    EXPECT_NE(text.find(": corpus texts: path: "), std::string::npos) << text;
     EXPECT_TRUE(error.agreed());
   }
 }

@@ -16,6 +16,7 @@ namespace {
 
 struct Held {
   at::Tensor weight = draw({1}, {40, 3}).to(at::kFloat), moment = draw({2}, {40, 3}), nothing = at::empty({0});
+  at::Tensor large = draw({3}, {200, 100});  // 160 kB: hashed by the thread
   std::int64_t steps = 7;
   double scale = 0.5;
   std::string ids = "3 5";
@@ -24,6 +25,7 @@ struct Held {
       visitor.tensor("weight", weight);
       visitor.tensor("moment", moment);
       visitor.tensor("nothing", nothing);
+      visitor.tensor("large", large);
       visitor.integer("steps", steps);
       visitor.real("scale", scale);
       visitor.text("ids", ids);
@@ -38,7 +40,9 @@ std::string told(int ranks, const std::function<void(Held&, int rank)>& harm, in
     Held held;
     harm(held, comm.rank());
     try {
-      check_replicas(held.visit(), 9, "host" + std::to_string(comm.rank()), comm);
+      ReplicaCheck check(comm, "host" + std::to_string(comm.rank()));
+      check.begin(held.visit(), 9);
+      check.finish();
     } catch (const ReplicaError& error) {
       EXPECT_EQ(error.code(), ExitCode::kLostPeer);
       EXPECT_TRUE(error.agreed());
@@ -88,6 +92,7 @@ TEST(ReplicaCheck, EveryKindOfItemCounts) {
                                               [](Held& held) { held.scale = -0.5; },
                                               [](Held& held) { held.ids += ' '; },
                                               [](Held& held) { flip_bit(held.moment); },
+                                              [](Held& held) { held.large[199][99] += 1; },
                                               [](Held& held) { held.weight[0][0] *= -1; }};
   for (const auto& harm : harms) {
     const auto text = told(
@@ -105,6 +110,21 @@ TEST(ReplicaCheck, EveryKindOfItemCounts) {
   };
   const auto both = told(3, harm_both, /*culprit=*/1);
   EXPECT_NE(both.find("; 1 more items differ"), std::string::npos) << both;
+}
+
+TEST(ReplicaCheck, WhatAForwardChangesIsTakenAtOnce) {
+  run_ranks(2, [](Collectives& comm) {
+    Held held;
+    ReplicaCheck check(comm, "host");
+    check.finish();  // of nothing
+    check.begin(held.visit(), 9);
+    held.moment.fill_(static_cast<double>(comm.rank()));  // as running statistics
+    held.steps = comm.rank();
+    EXPECT_NO_THROW(check.finish());
+    check.begin(held.visit(), 10);
+    EXPECT_THROW(check.finish(), ReplicaError);
+    check.begin(Held().visit(), 11);  // after a difference, and never finished
+  });
 }
 
 TEST(ReplicaCheck, AFlippedBitStaysInItsRankAndIsFoundStepsLater) {
@@ -128,8 +148,10 @@ TEST(ReplicaCheck, AFlippedBitStaysInItsRankAndIsFoundStepsLater) {
       batch.first_position = number * 6 + comm.rank() * 2;
       trainer.step({batch});
     };
+    ReplicaCheck replicas(comm, "host");
     const auto check = [&] {
-      check_replicas([&](StateVisitor& v) { trainer.visit_replicas(v); }, trainer.steps_done(), "host", comm);
+      replicas.begin([&](StateVisitor& v) { trainer.visit_replicas(v); }, trainer.steps_done());
+      replicas.finish();
     };
     step(0);
     EXPECT_NO_THROW(check());
