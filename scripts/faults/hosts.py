@@ -5,7 +5,8 @@ import shutil
 import subprocess
 
 # What ssh does: options, perhaps --, the host, a command for the shell there. A host whose link is down does not answer.
-# Where FOLDER/other-program or other-config exists, the second machine has that in place of the program or the configuration.
+# Where FOLDER/other-program or other-config exists, the second machine has that in place of the program or the configuration;
+# where FOLDER/stale-run does, it sees nothing of what the others write to the folder of the run.
 AGENT = """#!/bin/sh
 while [ "${{1#-}}" != "$1" ]; do
   word=$1; shift
@@ -19,6 +20,7 @@ exec ip netns exec "$host" unshare --uts --mount sh -c '
   hostname "$0"
   [ -e "{folder}/other-program" ] && mount --bind "{folder}/other-program" "{program}"
   [ -e "{folder}/other-config" ] && mount --bind "{folder}/other-config" "{config}"
+  [ -e "{folder}/stale-run" ] && mount -t tmpfs none "{folder}/run"
   exec sh -c "$*"' "$host" "$@"
 """
 DEVICE = "fault0"

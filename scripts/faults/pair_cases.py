@@ -1,4 +1,5 @@
-"""A8, B, D: more of two hosts, with one or two ranks in all: these runs are short."""
+"""A8, B, C, D, G: more of two hosts, with one or two ranks in all: these runs are short."""
+import pathlib
 import shutil
 import signal
 import socket
@@ -8,7 +9,7 @@ from faults import hosts, oracles, processes
 from faults.case import Case
 from faults.oracles import Failure
 from faults.host_cases import blames, two_hosts
-from faults.world import pace, steps_done
+from faults.world import STEPS, pace, steps_done
 
 ONE_EACH = ("{near} slots=1", "{far} slots=1")
 OTHER_ORDER = ("{far} slots=1", "{near} slots=1")
@@ -72,6 +73,36 @@ def other_config(trial, pair):
 
 
 @two_hosts
+def stale_view(trial, pair):
+    """The far host sees an empty folder of the run, as by a late NFS: what is in it, rank 0 tells."""
+    trial.run_dir.mkdir()
+    (trial.folder / "stale-run").touch()
+    job = start(trial, pair, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(10, 50))
+    trial.recovered(job, job.signal(signal.SIGKILL, job.rank(0)), rank=0, recovery=15)
+    trial.finish(job)
+
+
+# What a shell would do with it: the name of a folder, of a configuration, and a value.
+HOSTILE = "a $(touch harm) `touch harm`; touch harm & ' \" \\ %h"
+
+
+@two_hosts
+def hostile_names(trial, pair):
+    """No shell between here and the ranks ever reads a name or a value."""
+    trial.run_dir = trial.folder / HOSTILE
+    trial.world.config(HOSTILE).write_text("extends: plain.yaml\n")
+    job = start(trial, pair, config=HOSTILE, train=["--set", f"run.name='{HOSTILE.replace(chr(39), '')}\n'"])
+    job.await_step(10)
+    trial.recovered(job, job.signal(signal.SIGKILL, job.rank(1)), rank=1, recovery=15)
+    trial.finish(job)
+    oracles.message(job.output(), f"done: step {STEPS} of {STEPS} in {trial.run_dir}")
+    harmed = [str(place) for place in (pathlib.Path.cwd(), pathlib.Path.home(), trial.folder, trial.world.folder) if (place / "harm").exists()]
+    if harmed:
+        raise Failure(f"a shell has read a name: there is 'harm' in {', '.join(harmed)}")
+
+
+@two_hosts
 def no_way(trial, pair):
     """A network that is not there, a port that is taken, a host that does not answer: refused before anything starts."""
     options = pair.options(*ONE_EACH)
@@ -119,5 +150,7 @@ CASES = [
     Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),
     Case("B7.order", "hosts in another order, and in another again", other_order, needs=hosts.missing),
     Case("B8.config", "a host has another configuration", other_config, needs=hosts.missing),
+    Case("C12", "a host sees nothing in the folder of the run", stale_view, needs=hosts.missing),
+    Case("G3", "names and values that a shell would run", hostile_names, needs=hosts.missing),
     Case("D.spare", "a host breaks twice: a spare one takes its ranks", spare_host, needs=hosts.missing),
 ]
