@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
 
@@ -349,6 +351,30 @@ TEST(CheckpointWriter, WritesTheStateThatWasWhenItWasCalled) {
   load_checkpoint(store.path(5), loaded.visit(), kModelNames);
   EXPECT_TRUE((loaded.moment == 5).all().item<bool>());
   EXPECT_EQ(loaded.steps, 5);
+}
+
+/// Signals that interrupt every system call, a thousand times a second, as profilers send them.
+TEST(CheckpointWriter, InterruptedCallsAreMadeAgain) {
+  static std::atomic<int> interrupts = 0;
+  struct sigaction count = {}, before = {};
+  count.sa_handler = [](int) { ++interrupts; };  // without SA_RESTART
+  sigaction(SIGALRM, &count, &before);
+  const itimerval often = {{0, 1000}, {0, 1000}}, never = {};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  const TempDir folder;
+  SmallState state, loaded;
+  state.moment = at::arange(1 << 20, at::kDouble);
+  loaded.moment = at::zeros({1 << 20}, at::kDouble);
+  for (std::int64_t step = 1; step <= 5; ++step) {
+    const auto path = CheckpointStore(folder.path()).path(step);
+    EXPECT_NO_THROW(write_checkpoint(path, some_manifest(step), take_snapshot(state.visit(), kModelNames), "a: 1\n"));
+    EXPECT_NO_THROW(verify_checkpoint(path));
+    load_checkpoint(path, loaded.visit(), kModelNames);
+    EXPECT_TRUE(loaded.moment.equal(state.moment));
+  }
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  EXPECT_GT(interrupts, 20);
 }
 
 TEST(CheckpointWriter, NothingIsACheckpointBeforeItsStateIsFoundSound) {
