@@ -15,7 +15,6 @@
 #include "core/base/strings.h"
 #include "core/base/yaml_tree.h"
 #include "distributed/launcher/child.h"
-#include "distributed/launcher/own_address.h"
 
 namespace triptych {
 namespace {
@@ -219,7 +218,6 @@ LaunchPlan make_launch_plan(const std::string& program, const LaunchArguments& a
   if (arguments.monitor) plan.monitor = static_cast<std::uint16_t>(*arguments.monitor);
   plan.ranks = ranks_for(arguments, plan);
   plan.check = check_of(plan, facts);
-  plan.address = own_address(plan.hosts.hosts, arguments.interface);
   set_cores(plan, {});
   return plan;
 }

@@ -16,6 +16,7 @@
 #include "apps/version.h"
 #include "core/base/log.h"
 #include "distributed/launcher/host_check.h"
+#include "distributed/launcher/own_address.h"
 
 namespace triptych {
 namespace {
@@ -57,6 +58,7 @@ int run(const LaunchArguments& arguments) {
   }
   const auto report = check_hosts(plan);
   if (!report.ok()) return static_cast<int>(ExitCode::kUsage);
+  plan.address = own_address(plan.hosts.hosts, arguments.interface);
   set_cores(plan, report.facts);
   first_command();  // throws where ranks do not fit on the cores that the hosts have
   if (arguments.check_only) {

@@ -173,8 +173,10 @@ void CheckpointWriter::save(const Stage& stage) {
   SaveJob job;
   try {
     job = stage(std::move(snapshot_));
-  } catch (const StorageError& error) {
-    note_failure(error.what());
+  } catch (const StorageError&) {  // noted in its turn, after what was saved before
+    std::promise<double> failed;
+    failed.set_exception(std::current_exception());
+    running_.push_back({-1, failed.get_future().share()});
     return;
   }
   snapshot_ = std::move(job.snapshot);

@@ -64,8 +64,8 @@ struct LoopConfig {
           at_least(1));
     field("timeout_s", c.timeout_s, "seconds a rank waits for its peers in one collective", positive());
     field("verify_every", c.verify_every,
-          "how often the ranks compare hashes of what all of them hold, to find a rank whose bits changed; also before "
-          "each checkpoint. 0: only then");
+          "how often the ranks compare hashes of what all of them hold, to find a rank whose bits changed; also for "
+          "each checkpoint, before it counts. 0: only then");
   }
   void validate() const {
     if (skip_norm_above > 0 && skip_norm_above <= 1) {

@@ -2,11 +2,11 @@
 #include "core/train/replica_check.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <bit>
 #include <map>
-#include <utility>
 #include <vector>
 
 #include "core/base/background.h"
@@ -72,9 +72,8 @@ std::string doubt(const Groups& groups, std::size_t ranks) {
 class ReplicaCheck::ItemHashes : public StateVisitor {
  public:
   void tensor(const std::string& name, at::Tensor& tensor) override {
-    const bool stays = stays_until_change(tensor);
-    if (stays) rest_.emplace_back(names_.size(), tensor.detach());
-    add(name, stays ? 0 : tensor_hash(tensor));
+    (stays_until_change(tensor) ? staying_ : changing_).push_back({names_.size(), tensor.detach()});
+    add(name, 0);
   }
   void integer(const std::string& name, std::int64_t& value) override {
     add(name, std::bit_cast<std::uint64_t>(value));
@@ -82,22 +81,34 @@ class ReplicaCheck::ItemHashes : public StateVisitor {
   void real(const std::string& name, double& value) override { add(name, std::bit_cast<std::uint64_t>(value)); }
   void text(const std::string& name, std::string& value) override { add(name, xxh64(value)); }
 
+  /// Of the tensors that may change any time, as many at a time as this rank has threads.
+  void hash_what_changes() {
+    at::parallel_for(0, static_cast<std::int64_t>(changing_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) hash(changing_[i]);
+    });
+    changing_.clear();
+  }
   /// Of the tensors that stay, by the calling thread alone: ATen's belong to the step that runs meanwhile.
-  void hash_the_rest() {
-    for (const auto& [index, tensor] : rest_) hashes_[index] = static_cast<std::int64_t>(tensor_hash(tensor));
-    rest_.clear();
+  void hash_what_stays() {
+    for (const auto& item : staying_) hash(item);
+    staying_.clear();
   }
   const std::vector<std::string>& names() const { return names_; }
   const std::vector<std::int64_t>& hashes() const { return hashes_; }
 
  private:
+  struct Item {
+    std::size_t index;
+    at::Tensor tensor;
+  };
+  void hash(const Item& item) { hashes_[item.index] = static_cast<std::int64_t>(tensor_hash(item.tensor)); }
   void add(const std::string& name, std::uint64_t hash) {
     names_.push_back(name);
     hashes_.push_back(static_cast<std::int64_t>(hash));
   }
   std::vector<std::string> names_;
   std::vector<std::int64_t> hashes_;
-  std::vector<std::pair<std::size_t, at::Tensor>> rest_;
+  std::vector<Item> changing_, staying_;
 };
 
 void ReplicaCheck::throw_difference(const ItemHashes& mine) {
@@ -127,9 +138,10 @@ void ReplicaCheck::begin(const VisitState& visit, std::int64_t step) {
   step_ = step;
   items_ = std::make_unique<ItemHashes>();
   visit(*items_);
+  items_->hash_what_changes();
   hashed_ = std::async(std::launch::async, [items = items_.get()] {
     work_in_background();
-    items->hash_the_rest();
+    items->hash_what_stays();
   });
 }
 

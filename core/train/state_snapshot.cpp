@@ -180,7 +180,7 @@ std::set<std::string> names_of_model(const Module& module) {
 }
 
 bool stays_until_change(const at::Tensor& tensor) {
-  constexpr std::size_t kLarge = 64 << 10;  // running statistics, which a forward changes, are smaller
+  constexpr std::size_t kLarge = 64 << 10;
   return tensor.is_cpu() && tensor.is_contiguous() && tensor.nbytes() >= kLarge;
 }
 

@@ -118,7 +118,7 @@ class TrainRun {
   std::optional<std::promise<void>> sound_;  // given to the save in flight when its state has been checked
   std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
   std::int64_t saved_step_ = -1, verified_step_ = -1;
-  double stall_s_ = 0;  // that training stood still for the save in flight
+  double stall_s_ = 0;  // that training stood still for saves, and nobody was told yet
   bool stop_ = false, better_ = false, save_due_ = false, first_step_ = true, branches_ = false;
   Interval interval_;
 };
@@ -208,8 +208,10 @@ void TrainRun::start_logs() {
   trainer_->before_change([this] {
     const auto begin = Clock::now();
     saver_->wait_for_copy();
+    const double copy_s = seconds_since(begin);
+    const bool saves = sound_.has_value();
     clear_save();
-    stall_s_ += seconds_since(begin);
+    stall_s_ += saves ? seconds_since(begin) : copy_s;
   });
   if (!root()) return;
   if (log_config().profile) {
@@ -223,9 +225,12 @@ void TrainRun::start_logs() {
 }
 
 ExitCode TrainRun::run() {
-  interval_ = {};                               // rates are those of training, from here on
-  if (std::exchange(branches_, false)) save();  // first of all: killed in an evaluation it would fall back to step 0
-  evaluate_if_due();                            // a run that was stopped before an evaluation makes up for it
+  interval_ = {};  // rates are those of training, from here on
+  if (std::exchange(branches_, false)) {  // first of all: a run that dies before this would fall back to step 0
+    save();
+    clear_save();
+  }
+  evaluate_if_due();  // a run that was stopped before an evaluation makes up for it
   save_if_due();
   const auto first_step = trainer_->steps_done();
   board_.set_phase(Phase::kData);
@@ -458,7 +463,6 @@ void TrainRun::save_if_due() {
 
 void TrainRun::save() {
   const auto begin = Clock::now();
-  if (sound_) clear_save();  // the same step is saved again
   verify();
   saved_step_ = trainer_->steps_done();
   save_due_ = false;
@@ -468,6 +472,7 @@ void TrainRun::save() {
     saver_->save([&](StateSnapshot room) { return stage(std::move(room), sound.get_future().share()); });
     sound_ = std::move(sound);
   });
+  if (comm_.size() == 1) clear_save();  // there is nobody to compare with
   stall_s_ += seconds_since(begin);
 }
 

@@ -52,7 +52,7 @@ struct ControlEvent {
   std::string text;       ///< for people: "saved step 40 in 0.3 s"; cut to 1,000 bytes
   std::int64_t step = 0;  ///< of the run
   double seconds = 0;     ///< what it took
-  double stall_s = 0;     ///< of these, how long training stood still
+  double stall_s = 0;     ///< how long training stood still for saves since the last such event
   bool operator==(const ControlEvent&) const = default;
 };
 

@@ -67,7 +67,7 @@ struct CheckpointEvent {  ///< a checkpoint is complete
   static constexpr const char* kName = "checkpoint";
   std::int64_t step = 0;
   double seconds = 0;  ///< from its begin until it was complete
-  double stall_s = 0;  ///< of these, how long training stood still
+  double stall_s = 0;  ///< how long training stood still for saves since the last such event
   template <class Self, class Visit>
   static void fields(Self& e, Visit&& visit) {
     visit("step", e.step), visit("seconds", e.seconds), visit("stall_s", e.stall_s);

@@ -214,10 +214,8 @@ void Supervisor::on_signal(int number) {
   backoff_.cancel();
   checks_.reset();
   const auto step = newest_step(plan_.run_dir);
-  if (step)
-    return finish(static_cast<int>(ExitCode::kPreempted),
-                  "stopped before a start, saved at step " + std::to_string(*step));
-  finish(128 + number, "stopped before a start and before any checkpoint");
+  finish(static_cast<int>(ExitCode::kPreempted), step ? "stopped before a start, saved at step " + std::to_string(*step)
+                                                      : "stopped before a start and before any checkpoint");
 }
 
 void Supervisor::leave_at_once(int number) {

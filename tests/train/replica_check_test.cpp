@@ -112,13 +112,13 @@ TEST(ReplicaCheck, EveryKindOfItemCounts) {
   EXPECT_NE(both.find("; 1 more items differ"), std::string::npos) << both;
 }
 
-TEST(ReplicaCheck, WhatAForwardChangesIsTakenAtOnce) {
+TEST(ReplicaCheck, WhatIsSmallIsTakenAtOnce) {
   run_ranks(2, [](Collectives& comm) {
     Held held;
     ReplicaCheck check(comm, "host");
     check.finish();  // of nothing
     check.begin(held.visit(), 9);
-    held.moment.fill_(static_cast<double>(comm.rank()));  // as running statistics
+    held.moment.fill_(static_cast<double>(comm.rank()));
     held.steps = comm.rank();
     EXPECT_NO_THROW(check.finish());
     check.begin(held.visit(), 10);

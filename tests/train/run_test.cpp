@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/base/errors.h"
+#include "core/base/fault_plan.h"
 #include "core/train/checkpoint_store.h"
 #include "tests/train/lost_state.h"
 #include "tests/train/tiny_run.h"
@@ -243,6 +244,16 @@ TEST(Run, ABranchSavesBeforeItsFirstStep) {
   config.checkpoint.every = steps(0);
   EXPECT_EQ(TinyRun::train(config, 2, from.string()), ExitCode::kDone);
   EXPECT_EQ(CheckpointStore(tiny.run("b") / "checkpoints").steps(), (std::vector<std::int64_t>{10, 8}));
+}
+
+TEST(Run, ABranchThatFailsInItsFirstStepIsSaved) {
+  const TinyRun tiny;
+  EXPECT_EQ(TinyRun::train(tiny.config("a"), 1), ExitCode::kDone);
+  const auto from = CheckpointStore(tiny.run("a") / "checkpoints").path(8);
+  plan_faults({{.rank = 0, .step = 9, .point = FaultPoint::kForward, .action = FaultAction::kThrow}});
+  EXPECT_ANY_THROW(TinyRun::train(tiny.config("b"), 2, from.string()));
+  plan_faults({});
+  EXPECT_EQ(CheckpointStore(tiny.run("b") / "checkpoints").steps(), std::vector<std::int64_t>{8});
 }
 
 TEST(Run, TheBestOfAnotherMetricIsForgotten) {
