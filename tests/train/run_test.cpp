@@ -250,7 +250,7 @@ TEST(Run, ABranchThatFailsInItsFirstStepIsSaved) {
   const TinyRun tiny;
   EXPECT_EQ(TinyRun::train(tiny.config("a"), 1), ExitCode::kDone);
   const auto from = CheckpointStore(tiny.run("a") / "checkpoints").path(8);
-  plan_faults({{.rank = 0, .step = 9, .point = FaultPoint::kForward, .action = FaultAction::kThrow}});
+  plan_faults({{.rank = -1, .step = 9, .point = FaultPoint::kForward, .action = FaultAction::kThrow}});
   EXPECT_ANY_THROW(TinyRun::train(tiny.config("b"), 2, from.string()));
   plan_faults({});
   EXPECT_EQ(CheckpointStore(tiny.run("b") / "checkpoints").steps(), std::vector<std::int64_t>{8});
