@@ -245,6 +245,7 @@ void Supervisor::start() try {
   view_.start(number_);
   joined_ = false;
   last_noted_step_ = kUnknownStep;
+  repeats_ = true;
   note(StartEvent{number_, plan.rules.ranks, names_of(shares), printable_command(plan.command), or_unknown(from)});
   attempt_ = std::make_unique<Attempt>(io_, std::move(plan), output_, events());
 } catch (const Error& error) {
@@ -267,8 +268,11 @@ AttemptEvents Supervisor::events() {
 void Supervisor::on_step(const ProgressBoard::View& view) {
   policy_.step_done(view.step);
   view_.step(view);
-  const bool first = last_noted_step_ == kUnknownStep;
-  if (!first && seconds_since(last_step_line_) < kStepLineEvery_s && view.step < view.total) return;
+  const bool first = last_noted_step_ == kUnknownStep, new_ground = repeats_ && view.step > furthest_step_;
+  if (new_ground) repeats_ = false;
+  furthest_step_ = std::max(furthest_step_, view.step);
+  const bool due = seconds_since(last_step_line_) >= kStepLineEvery_s || view.step >= view.total;
+  if (!first && !new_ground && !due) return;
   last_step_line_ = Clock::now();
   last_noted_step_ = view.step;
   note(StepEvent{number_, view.step, view.total, view.step_s});
@@ -299,7 +303,10 @@ void Supervisor::on_end(const AttemptEnd& end) {
   if (leaving_ != 0) return finish(128 + leaving_, "ended at once by a second " + signal_name(leaving_));
   if (end.code == 0) return finish(0, "done");
   if (end.code == static_cast<int>(ExitCode::kPreempted)) return finish(end.code, "asked to stop: saved");
-  const auto cause = end.text.empty() ? "the job ended with " + code_text(end.code) : end.text;
+  const bool by_kill = end.code == 128 + SIGKILL;
+  const auto cause = !end.text.empty() ? end.text
+                                       : "the job ended with " + code_text(end.code) +
+                                             (by_kill ? ": where nobody sent that, memory ran out (see dmesg there)" : "");
   if (!end.rank_known_dead) {  // nothing was said about it yet
     note(FaultEvent{"exit", -1, end.host, "", kUnknownStep, 0, cause});
     view_.event(cause);

@@ -112,6 +112,8 @@ class Supervisor {
   int leaving_ = 0;  // the second signal
   Clock::time_point last_step_line_{};
   std::int64_t last_noted_step_ = kUnknownStep;
+  std::int64_t furthest_step_ = kUnknownStep;  ///< of all attempts
+  bool repeats_ = false;                       ///< steps that an earlier attempt has done
   int code_ = 1;
 };
 

@@ -1,7 +1,8 @@
 """F3, D1, C19 and what the launcher takes: other bits on one rank, other surroundings, and the cost of it all."""
+import signal
 import time
 
-from faults import oracles, processes
+from faults import hosts, oracles, processes
 from faults.case import Case
 from faults.oracles import Failure
 from faults.world import checkpoints, fault, pace
@@ -34,6 +35,20 @@ def surroundings(trial):
     """Language, time zone, folder, what fresh memory holds: the same bits."""
     others = ["env", "-C", "/", "LC_ALL=de_DE.UTF-8", "LANG=de_DE.UTF-8", "TZ=Asia/Kolkata", "MALLOC_PERTURB_=165", "HOME=/none"]
     trial.finish(trial.start(enter=others))
+
+
+def end_of_an_epoch(trial):
+    """Clocks pass the second that 31 bits cannot count, and nobody minds."""
+    clock = [f"LD_PRELOAD={hosts.FAKETIME}", "FAKETIME=@2038-01-19 03:14:00", *hosts.FAKETIME_RULES]
+    job = trial.start(enter=["env", "TZ=UTC", *clock], faults=[pace(0.15)])
+    job.await_step(40)
+    if not all(processes.has_mapped(pid, "libfaketime") for pid in job.ranks().values()):
+        raise Failure("CTRL: the ranks have the clock of the machine")
+    job.signal(signal.SIGKILL, job.rank(1))
+    trial.finish(job)
+    times = [event["time"] for event in job.events()]
+    if not (times[0] < "2038-01-19T03:14:07" < times[-1]):
+        raise Failure(f"the run went from {times[0]} to {times[-1]}")
 
 
 # ---- costs
@@ -70,6 +85,7 @@ def save_every_step(trial):
 CASES = [
     Case("F3", "a bit flips on one of three ranks", flipped_bit),
     Case("D1", "other locale, time zone, folder and fresh memory", surroundings),
+    Case("I3", "clocks pass the year 2038", end_of_an_epoch, needs=hosts.missing_clock),
     Case("C19", "a checkpoint at every step", save_every_step, long=True),
     Case("L.cost", "memory and work of the launcher", launcher_cost, long=True),
 ]

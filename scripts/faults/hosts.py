@@ -4,9 +4,12 @@ import pathlib
 import shutil
 import subprocess
 
+from faults import processes
+
 # What ssh does: options, perhaps --, the host, a command for the shell there. A host whose link is down does not answer.
 # Where FOLDER/other-program or other-config exists, the second machine has that in place of the program or the configuration;
-# where FOLDER/stale-run does, it sees nothing of what the others write to the folder of the run.
+# where FOLDER/stale-run does, it sees nothing of what the others write to the folder of the run; where FOLDER/other-clock
+# does, its clock is set by what faketime makes of the words in there.
 AGENT = """#!/bin/sh
 while [ "${{1#-}}" != "$1" ]; do
   word=$1; shift
@@ -21,9 +24,12 @@ exec ip netns exec "$host" unshare --uts --mount sh -c '
   [ -e "{folder}/other-program" ] && mount --bind "{folder}/other-program" "{program}"
   [ -e "{folder}/other-config" ] && mount --bind "{folder}/other-config" "{config}"
   [ -e "{folder}/stale-run" ] && mount -t tmpfs none "{folder}/run"
+  [ -e "{folder}/other-clock" ] && export FAKETIME="$(cat "{folder}/other-clock")" LD_PRELOAD="{faketime}" {faketime_rules}
   exec sh -c "$*"' "$host" "$@"
 """
 DEVICE = "fault0"
+FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"  # $LIB is the loader's word
+FAKETIME_RULES = ("FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1")
 
 
 def ip(*words, check=True):
@@ -57,6 +63,24 @@ def missing_delays():
     return "" if done.returncode == 0 else "the kernel has no netem"
 
 
+def missing_filters():
+    """Why packets cannot be dropped by what they are; "" if they can."""
+    if reason := missing():
+        return reason
+    if not shutil.which("nft"):
+        return "filters want the program nft"
+    name = f"trf{os.getpid()}"
+    ip("netns", "add", name)
+    done = subprocess.run(["ip", "netns", "exec", name, "nft", "add", "table", "inet", "f"], capture_output=True)
+    ip("netns", "del", name)
+    return "" if done.returncode == 0 else "the kernel has no nftables"
+
+
+def missing_clock():
+    """Why no process can be told another time; "" if one can."""
+    return "" if shutil.which("faketime") else "other clocks want the program faketime"
+
+
 class TwoHosts:
     """`near`, where the launcher runs, and `far`."""
 
@@ -69,7 +93,8 @@ class TwoHosts:
         self.net = f"10.213.{TwoHosts._made}"
         self.files = [pathlib.Path("/etc/netns") / name for name in (self.near, self.far)]
         self.agent = folder / "agent"
-        self.agent.write_text(AGENT.format(folder=folder, program=program, config=config, device=DEVICE))
+        self.agent.write_text(AGENT.format(folder=folder, program=program, config=config, device=DEVICE, faketime=FAKETIME.replace("$", "\\$"),
+                                           faketime_rules=" ".join(FAKETIME_RULES)))
         self.agent.chmod(0o755)
 
     def __enter__(self):
@@ -122,6 +147,23 @@ class TwoHosts:
         for name in (self.near, self.far):
             order = ["del", "dev", DEVICE, "root"] if words == ("none",) else ["replace", "dev", DEVICE, "root", *words]
             subprocess.run(["tc", "-n", name, "qdisc", *order], check=True, capture_output=True, text=True)
+
+    def filter(self, *rules):
+        """What the far host does with packets that come in, in words of nft; none ends it."""
+        orders = ["add table inet faults", "delete table inet faults"]
+        if rules:
+            orders += ["add table inet faults", "add chain inet faults in { type filter hook input priority 0; }"]
+        orders += [f"add rule inet faults in {rule}" for rule in rules]
+        subprocess.run(["ip", "netns", "exec", self.far, "nft", "; ".join(orders)], check=True, capture_output=True, text=True)
+
+    def far_data_ports(self):
+        """Ports of the far ranks' connections to near ranks: the launcher's, and those of Open MPI's daemons, are others'."""
+        ports = []
+        for pid in self.far_processes():
+            if processes.name(pid) == "triptych":
+                control = processes.environment(pid).get("TRIPTYCH_CONTROL", "").rpartition(":")[2]
+                ports += [own for own, peer in processes.connections(pid) if peer != int(control or 0)]
+        return sorted(set(ports))
 
     def far_processes(self):
         return [int(pid) for pid in ip("netns", "pids", self.far).stdout.split()]

@@ -112,12 +112,15 @@ def moment(event):
 
 
 def timing(events, fault_at):
-    """TIME: seconds from `fault_at` until the launcher knew, and until the first step after that; None: not yet."""
-    known = None
+    """TIME: seconds from `fault_at` until the launcher knew, and until the first step after that which had not been done
+    before; None: not yet."""
+    known, done = None, -1
     for event in events:
-        if known is None and event["event"] == "fault" and moment(event) >= fault_at - 0.005:
-            known = moment(event) - fault_at
-        elif known is not None and event["event"] == "step":
+        if known is None:
+            done = max(done, event.get("step", -1))
+            if event["event"] == "fault" and moment(event) >= fault_at - 0.005:
+                known = moment(event) - fault_at
+        elif event["event"] == "step" and event["step"] > done:
             return known, moment(event) - fault_at
     return known, None
 

@@ -73,6 +73,66 @@ def other_config(trial, pair):
 
 
 @two_hosts
+def half_open(trial, pair):
+    """What the far rank is sent by other ranks does not arrive; its way to the launcher stands."""
+    hang = 5
+    job = start(trial, pair, "--hang", hang, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(10, 50))
+    at = drop_data(job, pair, "drop")
+    trial.recovered(job, at, kind=("hang",), detection=hang + 3, recovery=hang + 12)
+    pair.filter()
+    trial.finish(job)
+
+
+@two_hosts
+def reset_connection(trial, pair):
+    """Data connections of the far rank end in the middle."""
+    job = start(trial, pair, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(10, 50))
+    at = drop_data(job, pair, "reject with tcp reset")
+    trial.recovered(job, at, detection=12, recovery=22)
+    pair.filter()
+    trial.finish(job)
+
+
+def drop_data(job, pair, verdict):
+    """When, in seconds since 1970."""
+    ports = pair.far_data_ports()
+    if not ports:
+        raise Failure(f"no data connection of the ranks on {pair.far} is known")
+    pair.filter(*[f"tcp dport {port} {verdict}" for port in ports])
+    job.trial.note(f"{len(ports)} connections")
+    return time.time()
+
+
+@two_hosts
+def other_clock(trial, pair):
+    """The far host is a day ahead."""
+    (trial.folder / "other-clock").write_text("+1d")
+    job = start(trial, pair, faults=[pace(0.03)])
+    job.await_step(trial.rng.randrange(10, 50))
+    if not processes.has_mapped(job.rank(1), "libfaketime") or processes.has_mapped(job.rank(0), "libfaketime"):
+        raise Failure("CTRL: not the far rank alone has another clock")
+    trial.recovered(job, job.signal(signal.SIGKILL, job.rank(0)), rank=0, recovery=15)
+    trial.finish(job)
+
+
+@two_hosts
+def lost_packets(trial, pair):
+    """Slower, and nothing else."""
+    job = start(trial, pair)
+    job.await_step(trial.rng.randrange(8, 30))
+    pair.filter("numgen random mod 100 < 20 drop")
+    before, at = steps_done(trial.run_dir), time.time()
+    job.until(lambda: time.time() - at > 4 and steps_done(trial.run_dir) > before, "to go on over the bad link")
+    trial.note(f"{steps_done(trial.run_dir) - before} steps in {time.time() - at:.1f} s")
+    pair.filter()
+    trial.finish(job)
+    if job.own_events("fault"):
+        raise Failure(f"a bad link was taken for a fault: {job.own_events('fault')[0]['text']}")
+
+
+@two_hosts
 def stale_view(trial, pair):
     """The far host sees an empty folder of the run, as by a late NFS: what is in it, rank 0 tells."""
     trial.run_dir.mkdir()
@@ -144,7 +204,10 @@ def impaired(*words):
 CASES = [
     Case("A8.orted", "kill -9 of Open MPI's daemon on a host", daemon_dies, needs=hosts.missing),
     Case("B3.delay", "100 ms and more between hosts", impaired("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
-    Case("B4.loss", "5 % of packets are lost", impaired("netem", "loss", "5%"), needs=hosts.missing_delays),
+    Case("B3", "what ranks send to a host is dropped, all else arrives", half_open, needs=hosts.missing_filters),
+    Case("B4", "20 % of packets are lost", lost_packets, needs=hosts.missing_filters),
+    Case("B5", "connections between ranks are reset", reset_connection, needs=hosts.missing_filters),
+    Case("B10", "a host is a day ahead", other_clock, needs=lambda: hosts.missing() or hosts.missing_clock()),
     Case("B4.rate", "20 Mbit/s between hosts", impaired("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
          long=True, needs=hosts.missing),
     Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),

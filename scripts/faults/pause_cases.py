@@ -31,9 +31,9 @@ def hangs_at(point, blamed, *parts, action="spin", **more):
 
 
 def half_the_limit(trial):
-    """One warning, and no fault, for a pause of half of --hang; none for a save that takes as long."""
+    """One warning, and no fault, for a pause of half of --hang; none for a save that takes longer than that."""
     hang = 8
-    save = fault("ckpt.fsync", "delay", step=20, rank=0, seconds=hang / 2 + 1)
+    save = fault("ckpt.fsync", "delay", step=20, rank=0, seconds=hang + 2)
     job = trial.start("--hang", hang, faults=[save, pace(0.05, rank=-1)])
     job.await_text("planned fault: delay at ckpt.fsync")
     job.await_step(55)  # far from what the save delayed

@@ -38,6 +38,7 @@ def dies_again(trial):
         raise Failure(f"{starts} starts, expected three without progress")
     first = (step - 1) * GLOBAL_BATCH
     oracles.message(job.output(), "times without a new step", f"step {step} ", f"[{first}, {first + GLOBAL_BATCH})")
+    oracles.message(job.output(), f"step {step}", "texts ", ".tar", "labels ")  # its records, with shard and key
     blames_rank(job, 1)
     trial.resume()
 

@@ -5,7 +5,7 @@ import signal
 
 PROC = pathlib.Path("/proc")
 MARK = "TRIPTYCH_FAULT_SUITE"
-LISTENS = "0A"  # of the states in /proc/net/tcp
+CONNECTED, LISTENS = "01", "0A"  # of the states in /proc/net/tcp
 
 
 def _read(pid, name):
@@ -64,21 +64,28 @@ def mapped_files(pid, folder):
     return {path[len(begin):] for path in paths if path.startswith(begin)}
 
 
-def _listening(path):
-    """Address and port, in hexadecimal as the kernel says them, by socket."""
-    try:
-        rows = [line.split() for line in path.read_text().splitlines()[1:]]
-    except OSError:
-        return {}
-    return {row[9]: row[1] for row in rows if row[3] == LISTENS}
+def has_mapped(pid, library):
+    return library.encode() in _read(pid, "maps")
+
+
+def _sockets(folder, state):
+    """Own and peer's address and port, in hexadecimal as the kernel says them, by socket."""
+    found = {}
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = [line.split() for line in (folder / "net" / name).read_text().splitlines()[1:]]
+        except OSError:
+            continue
+        found.update((row[9], (row[1], row[2])) for row in rows if row[3] == state)
+    return found
 
 
 def listening_here():
-    """Sockets of this network namespace that listen."""
-    return _listening(PROC / "net/tcp") | _listening(PROC / "net/tcp6")
+    """Sockets of this network namespace that listen, and where."""
+    return {inode: own for inode, (own, _) in _sockets(PROC, LISTENS).items()}
 
 
-def listening(pid):
+def _own_sockets(pid, state):
     """Those of one process, in its own network namespace."""
     folder, own = PROC / str(pid), set()
     try:
@@ -88,8 +95,18 @@ def listening(pid):
         pass
     if not any(map(str.isdigit, own)):
         return {}
-    every = _listening(folder / "net/tcp") | _listening(folder / "net/tcp6")
+    every = _sockets(folder, state)
     return {inode: every[inode] for inode in own & every.keys()}
+
+
+def listening(pid):
+    return {inode: own for inode, (own, _) in _own_sockets(pid, LISTENS).items()}
+
+
+def connections(pid):
+    """Own and peer's port of each."""
+    return [(int(own.rpartition(":")[2], 16), int(peer.rpartition(":")[2], 16))
+            for own, peer in _own_sockets(pid, CONNECTED).values()]
 
 
 def address_space(pid):

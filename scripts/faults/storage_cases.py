@@ -2,6 +2,8 @@
 import errno
 import json
 import os
+import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -140,7 +142,39 @@ def full_journal(trial):
     oracles.message(job.output(), "journal", "No space left on device")
 
 
+# ---- memory
+
+MEMORY = pathlib.Path("/sys/fs/cgroup/memory")
+
+
+def missing_memory_limits():
+    """Why no job can be given less memory than it wants; "" if one can."""
+    return "" if os.access(MEMORY / "memory.limit_in_bytes", os.W_OK) else "there is no memory cgroup (version 1) to write to"
+
+
+def out_of_memory(trial):
+    """The kernel kills ranks until the limit is lifted."""
+    group = MEMORY / f"triptych-faults-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(100 << 20))
+        inside = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+        job = trial.start("--max-restarts", 100, enter=inside)
+        job.until(lambda: len(job.own_events("fault")) >= 2, "to lose ranks for want of memory")
+        (group / "memory.limit_in_bytes").write_text("-1")
+        trial.finish(job)
+        killed = int(re.search(r"^oom_kill (\d+)", (group / "memory.oom_control").read_text(), re.M)[1])
+        if killed < 2:
+            raise Failure(f"the kernel killed {killed} processes: these faults were others: {job.own_events('fault')}")
+        oracles.message(job.output(), "137", "SIGKILL")
+        trial.note(f"{killed} processes killed by the kernel")
+    finally:
+        processes.end_all(trial.mark)
+        group.rmdir()
+
+
 CASES = [
+    Case("A4", "the kernel is out of memory", out_of_memory, needs=missing_memory_limits),
     Case("C3", "the disk is full at one save", failed_save),
     Case("C3.full", "the disk stays full", full_disk),
     Case("C3.disk", "the disk is full in the middle of a run", small_disk, needs=no_tmpfs),

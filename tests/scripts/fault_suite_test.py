@@ -234,8 +234,9 @@ sys.stdin.readline()
 
 
 class Time(unittest.TestCase):
-    EVENTS = [event(1, "start"), event(2, "step"), event(3, "fault"), event(4, "step"), event(5.25, "fault"),
-              event(6, "restart"), event(6.5, "start"), event(8.75, "step")]
+    EVENTS = [event(1, "start"), event(2, "step", step=1), event(3, "fault", step=1), event(4, "step", step=2),
+              event(5.25, "fault", step=4), event(6, "restart"), event(6.5, "start"), event(8, "step", step=4),
+              event(8.75, "step", step=5)]
 
     def assert_times(self, events, at, known, recovered):
         got = oracles.timing(events, noon(at))
@@ -249,7 +250,7 @@ class Time(unittest.TestCase):
         self.assert_times(self.EVENTS, 2.5, 0.5, 1.5)
 
     def test_what_has_not_happened_has_no_time(self):
-        self.assert_times(self.EVENTS[:-1], 5, 0.25, None)
+        self.assert_times(self.EVENTS[:-1], 5, 0.25, None)  # what was done before is done again
         self.assert_times(self.EVENTS, 7, None, None)
 
     def test_limits(self):
