@@ -49,9 +49,9 @@ Manifest parse_manifest(std::string_view text, const std::string& where);
 /// Writes FOLDER.tmp, syncs every file, writes the manifest (with `files` filled in) last, renames to FOLDER, syncs the
 /// parent; one that is there already is replaced in one instant. Throws StorageError, or what `before_rename` does, and
 /// leaves nothing but what was there before.
-void write_checkpoint(const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
-                      const std::string& config_text, DiskOps& disk = system_disk(),
-                      const std::function<void()>& before_rename = [] {});
+void write_checkpoint(
+    const std::filesystem::path& folder, Manifest manifest, const StateSnapshot& snapshot,
+    const std::string& config_text, DiskOps& disk = system_disk(), const std::function<void()>& before_rename = [] {});
 
 /// Reads the manifest and checks size and hash of every file. Throws DamagedCheckpoint naming file, damaged tensors,
 /// expected and actual; CheckpointError when it cannot be read or is of another format version.

@@ -33,8 +33,8 @@ class ReplicaCheck {
   /// Takes what `visit` lists after `step`. What stays_until_change() must not change before finish() has returned.
   void begin(const VisitState& visit, std::int64_t step);
   /// Waits for the hashes of what was begun, and does nothing where nothing was. All-gathers 8 bytes where the ranks
-  /// agree. Throws ReplicaError on every rank, naming the step, the first item that differs, and the rank(s) and host(s)
-  /// whose bits are not the majority's; all of them where there is no majority, as with two ranks. Collective.
+  /// agree. Throws ReplicaError on every rank, naming the step, the first item that differs, and the rank(s) and
+  /// host(s) whose bits are not the majority's; all of them where there is no majority, as with two ranks. Collective.
   void finish();
 
  private:

@@ -37,8 +37,8 @@ struct StateSnapshot {
 StateSnapshot begin_snapshot(const VisitState& visit, const std::set<std::string>& model_names,
                              StateSnapshot room = {});
 
-/// Whether a tensor of the state keeps its bits from one change of the state to the next (Trainer::before_change), and is
-/// large enough for another thread to read it meanwhile: dense on the CPU.
+/// Whether a tensor of the state keeps its bits from one change of the state to the next (Trainer::before_change), and
+/// is large enough for another thread to read it meanwhile: dense on the CPU.
 bool stays_until_change(const at::Tensor& tensor);
 
 /// A whole one.

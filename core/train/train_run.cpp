@@ -116,7 +116,7 @@ class TrainRun {
   std::unique_ptr<RunSaver> saver_;
   std::unique_ptr<ReplicaCheck> replicas_;
   std::optional<std::promise<void>> sound_;  // given to the save in flight when its state has been checked
-  std::unique_ptr<StepProfile> profile_;  // rank 0, with log.profile
+  std::unique_ptr<StepProfile> profile_;     // rank 0, with log.profile
   std::int64_t saved_step_ = -1, verified_step_ = -1;
   double stall_s_ = 0;  // that training stood still for saves, and nobody was told yet
   bool stop_ = false, better_ = false, save_due_ = false, first_step_ = true, branches_ = false;
@@ -225,7 +225,7 @@ void TrainRun::start_logs() {
 }
 
 ExitCode TrainRun::run() {
-  interval_ = {};  // rates are those of training, from here on
+  interval_ = {};                         // rates are those of training, from here on
   if (std::exchange(branches_, false)) {  // first of all: a run that dies before this would fall back to step 0
     save();
     clear_save();

@@ -41,8 +41,8 @@ class Trainer {
   /// `comm` must outlive the trainer.
   Trainer(const TrainConfig& config, const StepPlan& plan, Objective& objective, Collectives& comm);
 
-  /// Called in every step, on every rank at the same place, before anything changes that visit_state lists: who copies or
-  /// hashes the state may go on until then. It may talk to the other ranks, and throw on all of them.
+  /// Called in every step, on every rank at the same place, before anything changes that visit_state lists: who copies
+  /// or hashes the state may go on until then. It may talk to the other ranks, and throw on all of them.
   void before_change(std::function<void()> call) { before_change_ = std::move(call); }
 
   /// `micro_batches`: this rank's rows of the global batch at samples_seen(), on the model's device. Throws

@@ -304,9 +304,10 @@ void Supervisor::on_end(const AttemptEnd& end) {
   if (end.code == 0) return finish(0, "done");
   if (end.code == static_cast<int>(ExitCode::kPreempted)) return finish(end.code, "asked to stop: saved");
   const bool by_kill = end.code == 128 + SIGKILL;
-  const auto cause = !end.text.empty() ? end.text
-                                       : "the job ended with " + code_text(end.code) +
-                                             (by_kill ? ": where nobody sent that, memory ran out (see dmesg there)" : "");
+  const auto cause = !end.text.empty()
+                         ? end.text
+                         : "the job ended with " + code_text(end.code) +
+                               (by_kill ? ": where nobody sent that, memory ran out (see dmesg there)" : "");
   if (!end.rank_known_dead) {  // nothing was said about it yet
     note(FaultEvent{"exit", -1, end.host, "", kUnknownStep, 0, cause});
     view_.event(cause);

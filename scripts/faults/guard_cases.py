@@ -8,7 +8,7 @@ from faults.oracles import Failure
 from faults.world import checkpoints, fault, pace
 
 MOST_MEMORY = 30e6  # of the launcher, in bytes
-MOST_WORK = 1e-3  # of a core, while steps last 0.1 s
+MOST_WORK = 1e-3  # of the cores of its two ranks, while steps last 0.1 s
 
 
 def flipped_bit(trial):
@@ -60,9 +60,9 @@ def launcher_cost(trial):
     pid, seconds = job.process.pid, 10.0
     begin, before = time.monotonic(), processes.work(pid)
     time.sleep(seconds)
-    share = (processes.work(pid) - before) / (time.monotonic() - begin)
+    share = (processes.work(pid) - before) / (time.monotonic() - begin) / 2
     memory = processes.memory(pid)
-    trial.note(f"{memory / 1e6:.1f} MB, {100 * share:.3f} % of a core")
+    trial.note(f"{memory / 1e6:.1f} MB, {100 * share:.3f} % of the cores of two ranks")
     trial.stop(job)
     if memory > MOST_MEMORY or share > MOST_WORK:
         raise Failure(f"the launcher takes {trial.notes[-1]}, expected at most {MOST_MEMORY / 1e6:g} MB and {100 * MOST_WORK:g} %")
