@@ -11,11 +11,21 @@ SHARED_MEMORY = pathlib.Path("/dev/shm")
 LOOKS = 10  # at a new file, until somebody must have mapped it
 
 
-def _shared_files():
+def _listed():
     try:
-        return {name for name in os.listdir(SHARED_MEMORY) if "faketime" not in name}  # those are its own
+        return set(os.listdir(SHARED_MEMORY))
     except OSError:
         return set()
+
+
+def _of_faketime(names):
+    """It leaves files of its own where a program becomes another, as the launcher does."""
+    return {name for name in names if "faketime" in name}
+
+
+def _shared_files():
+    names = _listed()
+    return names - _of_faketime(names)
 
 
 class Traces(threading.Thread):
@@ -25,7 +35,7 @@ class Traces(threading.Thread):
         """`every`: so many seconds it looks, which costs about 40 ms of a core."""
         super().__init__(daemon=True)
         self._mark, self._every, self._over = mark, every, threading.Event()
-        self._older = _shared_files()
+        self._older, self._older_clocks = _shared_files(), _of_faketime(_listed())
         self._looks, self._files, self._sockets = {}, set(), {}
         self.start()
 
@@ -55,5 +65,5 @@ class Traces(threading.Thread):
         """Stops, and removes the files that are left."""
         self._over.set()
         self.join()
-        for name in self._files & _shared_files():
+        for name in (self._files & _shared_files()) | (_of_faketime(_listed()) - self._older_clocks):
             (SHARED_MEMORY / name).unlink(missing_ok=True)
