@@ -281,14 +281,12 @@ void ControlLink::Impl::join(Clock::time_point until) {
 /// Until the link is stopped or the connection breaks.
 void ControlLink::Impl::talk() {
   while (!stopping) {
+    while (const auto line = lines.next()) obey(reader->launcher_message(*line));  // the first may come with the welcome
     report_if_due();
     send_events();
     flush();
     const auto ready = wait(unsent.empty() ? POLLIN : POLLIN | POLLOUT, Clock::now() + kLookEvery);
-    if (ready & (POLLIN | POLLHUP | POLLERR)) {
-      if (!receive()) throw LinkBroken("the connection was closed");
-      while (const auto line = lines.next()) obey(reader->launcher_message(*line));
-    }
+    if (ready & (POLLIN | POLLHUP | POLLERR) && !receive()) throw LinkBroken("the connection was closed");
   }
 }
 

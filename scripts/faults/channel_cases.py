@@ -24,7 +24,8 @@ BAD_HOST_FILES = [
     ("-oProxyCommand=touch slots=2\n", "hosts:1", "name"),
     ("$(touch${IFS}x) slots=2\n", "hosts:1", "name"),
     ("localhost slots=1\n", "hosts", "2"),
-    ("nor-this.invalid slots=1\nno-such-host.invalid slots=1\n", "hosts:1: nor-this.invalid", "hosts:2: no-such-host.invalid"),
+    ("nor-this.invalid slots=1\nno-such-host.invalid slots=1\n", "hosts:1", "nor-this.invalid"),
+    ("nor-this.invalid slots=1\nno-such-host.invalid slots=1\n", "hosts:2", "no-such-host.invalid"),
     (None, "hosts", ""),
 ]
 

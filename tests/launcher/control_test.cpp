@@ -218,6 +218,8 @@ class Relay {
   void add(const std::string& bytes) { ::send(out_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
   /// Ends the connection.
   void cut() { cut_ = true; }
+  /// From here on what the launcher says within so long comes in one piece.
+  void gather(milliseconds within) { gather_ = within; }
 
  private:
   void run() {
@@ -226,7 +228,10 @@ class Relay {
       const int in = accept(listener_, nullptr, nullptr);
       RawClient out(to_);
       out_ = out.fd();
-      while (!over_ && !cut_.exchange(false) && pass(in, out_) && pass(out_, in)) {
+      while (!over_ && !cut_.exchange(false) && pass(in, out_)) {
+        if (!readable(out_)) continue;
+        std::this_thread::sleep_for(gather_.load());
+        if (!pass(out_, in)) break;
       }
       close(in);
     }
@@ -246,6 +251,7 @@ class Relay {
   int listener_, port_ = 0;
   std::atomic<int> out_{-1};
   std::atomic<bool> over_{false}, cut_{false};
+  std::atomic<milliseconds> gather_{milliseconds(0)};
   std::thread thread_;
 };
 
@@ -420,6 +426,16 @@ TEST(Control, ABrokenConnectionIsMadeAnew) {
   EXPECT_TRUE(launcher.run_until([&] { return launcher.joined.size() == 4; }));
   EXPECT_EQ(link.end_code, -1);
   EXPECT_EQ(launcher.server->joined(), 2) << "the other rank was not disturbed";
+}
+
+TEST(Control, WhatComesWithTheWelcomeIsHeard) {
+  Launcher launcher;
+  Relay relay(launcher.port());
+  relay.gather(milliseconds(200));
+  TestLink link(relay.address(), launcher.token, rank_of_four(0));
+  ASSERT_TRUE(launcher.run_until([&] { return launcher.server->joined() == 1; }));
+  launcher.server->ask_stop();
+  EXPECT_TRUE(launcher.run_until([&] { return link.stops == 1; }));
 }
 
 TEST(Control, ALinkNeedsNoLauncherWithoutTheVariable) {
