@@ -69,8 +69,8 @@ def launcher_cost(trial):
 
 
 def save_every_step(trial):
-    """What training loses to saves where one fits into a step: all ranks pause 0.15 s in each."""
-    job = trial.start(train=["--set", "checkpoint.every.steps=1"], faults=[pace(0.15, rank=-1)])
+    """What training loses to saves where one fits into a step: all ranks pause 0.25 s in each."""
+    job = trial.start(train=["--set", "checkpoint.every.steps=1"], faults=[pace(0.25, rank=-1)])
     trial.finish(job)
     told = trial.launches()
     saves = [e["seconds"] for e in job.own_events("checkpoint")]
