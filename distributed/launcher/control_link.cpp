@@ -281,7 +281,8 @@ void ControlLink::Impl::join(Clock::time_point until) {
 /// Until the link is stopped or the connection breaks.
 void ControlLink::Impl::talk() {
   while (!stopping) {
-    while (const auto line = lines.next()) obey(reader->launcher_message(*line));  // the first may come with the welcome
+    while (const auto line = lines.next())
+      obey(reader->launcher_message(*line));  // the first may come with the welcome
     report_if_due();
     send_events();
     flush();
