@@ -50,30 +50,27 @@ def missing():
     return ""
 
 
-def missing_delays():
-    """Why packets cannot be delayed or lost here; "" if they can."""
+def _missing_in_namespace(what, words):
+    """Why a command cannot be done on a host made here; "" if it can."""
     if reason := missing():
         return reason
-    if not shutil.which("tc"):
-        return "slow links want the program tc"
+    if not shutil.which(words[0]):
+        return f"two hosts want the program {words[0]}"
     name = f"trf{os.getpid()}"
     ip("netns", "add", name)
-    done = subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], capture_output=True)
+    done = subprocess.run(["ip", "netns", "exec", name, *words], capture_output=True)
     ip("netns", "del", name)
-    return "" if done.returncode == 0 else "the kernel has no netem"
+    return "" if done.returncode == 0 else f"the kernel has no {what}"
+
+
+def missing_delays():
+    """Why packets cannot be delayed here; "" if they can."""
+    return _missing_in_namespace("netem", "tc qdisc add dev lo root netem delay 1ms".split())
 
 
 def missing_filters():
     """Why packets cannot be dropped by what they are; "" if they can."""
-    if reason := missing():
-        return reason
-    if not shutil.which("nft"):
-        return "filters want the program nft"
-    name = f"trf{os.getpid()}"
-    ip("netns", "add", name)
-    done = subprocess.run(["ip", "netns", "exec", name, "nft", "add", "table", "inet", "f"], capture_output=True)
-    ip("netns", "del", name)
-    return "" if done.returncode == 0 else "the kernel has no nftables"
+    return _missing_in_namespace("nftables", "nft add table inet f".split())
 
 
 def missing_clock():

@@ -118,21 +118,6 @@ def other_clock(trial, pair):
 
 
 @two_hosts
-def lost_packets(trial, pair):
-    """Slower, and nothing else."""
-    job = start(trial, pair)
-    job.await_step(trial.rng.randrange(8, 30))
-    pair.filter("numgen random mod 100 < 20 drop")
-    before, at = steps_done(trial.run_dir), time.time()
-    job.until(lambda: time.time() - at > 4 and steps_done(trial.run_dir) > before, "to go on over the bad link")
-    trial.note(f"{steps_done(trial.run_dir) - before} steps in {time.time() - at:.1f} s")
-    pair.filter()
-    trial.finish(job)
-    if job.own_events("fault"):
-        raise Failure(f"a bad link was taken for a fault: {job.own_events('fault')[0]['text']}")
-
-
-@two_hosts
 def stale_view(trial, pair):
     """The far host sees an empty folder of the run, as by a late NFS: what is in it, rank 0 tells."""
     trial.run_dir.mkdir()
@@ -184,31 +169,38 @@ def refused(trial, job, *parts):
     trial.check_clean()
 
 
-def impaired(*words):
+def impaired(spoil, mend):
+    """Of a link between two hosts, which both are given."""
     @two_hosts
     def run(trial, pair):
         """For some steps. Slower, and nothing else."""
         job = start(trial, pair)
         job.await_step(trial.rng.randrange(8, 30))
-        pair.shape(*words)
+        spoil(pair)
         before, at = steps_done(trial.run_dir), time.time()
         job.until(lambda: time.time() - at > 4 and steps_done(trial.run_dir) > before, "to go on over the bad link")
         trial.note(f"{steps_done(trial.run_dir) - before} steps in {time.time() - at:.1f} s")
-        pair.shape("none")
+        mend(pair)
         trial.finish(job)
         if job.own_events("fault"):
             raise Failure(f"a bad link was taken for a fault: {job.own_events('fault')[0]['text']}")
     return run
 
 
+def shaped(*words):
+    return impaired(lambda pair: pair.shape(*words), lambda pair: pair.shape("none"))
+
+
+LOSSES = impaired(lambda pair: pair.filter("numgen random mod 100 < 20 drop"), lambda pair: pair.filter())
+
 CASES = [
     Case("A8.orted", "kill -9 of Open MPI's daemon on a host", daemon_dies, needs=hosts.missing),
-    Case("B3.delay", "100 ms and more between hosts", impaired("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
+    Case("B3.delay", "100 ms and more between hosts", shaped("netem", "delay", "100ms", "20ms"), needs=hosts.missing_delays),
     Case("B3", "what ranks send to a host is dropped, all else arrives", half_open, needs=hosts.missing_filters),
-    Case("B4", "20 % of packets are lost", lost_packets, needs=hosts.missing_filters),
+    Case("B4", "20 % of packets are lost", LOSSES, needs=hosts.missing_filters),
     Case("B5", "connections between ranks are reset", reset_connection, needs=hosts.missing_filters),
     Case("B10", "a host is a day ahead", other_clock, needs=lambda: hosts.missing() or hosts.missing_clock()),
-    Case("B4.rate", "20 Mbit/s between hosts", impaired("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
+    Case("B4.rate", "20 Mbit/s between hosts", shaped("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s"),
          long=True, needs=hosts.missing),
     Case("B6", "wrong network, taken port, a host without a link", no_way, needs=hosts.missing),
     Case("B7.order", "hosts in another order, and in another again", other_order, needs=hosts.missing),

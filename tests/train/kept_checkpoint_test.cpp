@@ -6,7 +6,6 @@
 #include <sstream>
 
 #include "core/base/atomic_file.h"
-#include "core/base/strings.h"
 #include "core/objective/objective_table.h"
 #include "core/train/checkpoint.h"
 #include "core/train/trainer.h"
